@@ -51,15 +51,10 @@ pub(super) fn forbidden_arrows(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Packages in the lock file that must not be there.
+/// Packages that must not be there.
 pub(super) fn forbidden_packages(tree: &Tree) -> Vec<Finding> {
-    let Some(lock) = tree.file("Cargo.lock") else {
-        return vec!["Cargo.lock: commit it, a build must be the same everywhere".to_owned()];
-    };
-    let names =
-        lock.text.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    names
-        .filter(|name| FORBIDDEN_PACKAGES.contains(name))
-        .map(|name| format!("Cargo.lock: {name} came in; find who brings it with `cargo tree -i {name}` and choose its rustls/aws-lc feature"))
+    let present = FORBIDDEN_PACKAGES.iter().filter(|name| tree.packages.contains(**name));
+    present
+        .map(|name| format!("Cargo.toml: {name} came in; find who brings it with `cargo tree -i {name}` and choose its aws-lc-rs feature"))
         .collect()
 }

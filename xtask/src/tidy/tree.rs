@@ -1,5 +1,6 @@
 //! The working tree as the rules see it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,6 +13,8 @@ use crate::step::{cargo, shown};
 pub(crate) struct Tree {
     pub(crate) files: Vec<File>,
     pub(crate) crates: Vec<Crate>,
+    /// Names of all packages that any of our programs is built from, on any platform, with every feature of ours.
+    pub(crate) packages: BTreeSet<String>,
 }
 
 /// One file.
@@ -40,7 +43,7 @@ impl Tree {
     /// # Errors
     /// When git or cargo cannot be asked, or a file cannot be read.
     pub(crate) fn read(root: &Path) -> Result<Self, String> {
-        Ok(Self { files: files(root)?, crates: crates(root)? })
+        Ok(Self { files: files(root)?, crates: crates(root)?, packages: packages(root)? })
     }
 
     /// The file at `path`.
@@ -86,6 +89,15 @@ fn crates(root: &Path) -> Result<Vec<Crate>, String> {
         serde_json::from_str(&text).map_err(|error| format!("cargo metadata: {error}"))?;
     let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
     Ok(packages.iter().map(|package| parsed(package, root)).collect())
+}
+
+/// Asks `cargo tree`, because the lock file also lists packages that no feature in use brings in.
+fn packages(root: &Path) -> Result<BTreeSet<String>, String> {
+    let all =
+        ["tree", "--workspace", "--all-features", "--target", "all", "--edges", "normal,build"];
+    let plain = ["--prefix", "none", "--format", "{p}"];
+    let text = output(cargo(root, &[all.as_slice(), plain.as_slice()].concat()))?;
+    Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
 fn parsed(package: &Value, root: &Path) -> Crate {
