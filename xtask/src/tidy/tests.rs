@@ -14,10 +14,8 @@ fn tree(files: &[(&str, &str)]) -> Tree {
 
 fn member(name: &str, folder: &str, needs: &[&str]) -> Tree {
     let needs = needs.iter().map(|need| (*need).to_owned()).collect();
-    Tree {
-        files: Vec::new(),
-        crates: vec![Crate { name: name.to_owned(), folder: folder.to_owned(), needs }],
-    }
+    let member = Crate { name: name.to_owned(), folder: folder.to_owned(), needs };
+    Tree { crates: vec![member], ..Tree::default() }
 }
 
 /// The findings are exactly these, by their beginnings.
