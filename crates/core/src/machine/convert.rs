@@ -1,0 +1,280 @@
+//! Changing the mode of a held lock, and handing a grant to another process.
+
+use super::acquire::{check_at_most, check_ttl};
+use super::record::{Kind, Ticket, TicketLife, Upgrade};
+use super::request::{Remembered, RequestState};
+use super::{Decided, Machine, Told, invalid, refuse};
+use crate::answer::{Answer, Ended, Queued, Refusal};
+use crate::change::{Action, Settled};
+use crate::command::{Claim, Convert, HandOver, Life, RequestName};
+use crate::id::{RequestKey, TicketId};
+use crate::limits;
+use crate::text::LockName;
+
+impl Machine {
+    pub(super) fn convert(&mut self, convert: &Convert) -> Decided<Answer> {
+        check_at_most("wait", convert.wait, limits::WAIT_MAX)?;
+        let id = self.held_by_lease(&convert.lease, Some(&convert.name))?;
+        if self.lock_mut(&convert.name).kind != Kind::Plain {
+            return Err(invalid("mode", "a semaphore has none"));
+        }
+        let has = self.ticket(id).part(&convert.name).expect("it holds it").claim;
+        match (has, convert.to) {
+            (_, Claim::Permits { .. }) => Err(invalid("mode", "must be shared or exclusive")),
+            (Claim::Exclusive, Claim::Shared) => {
+                self.downgrade(id, &convert.name);
+                Ok(Answer::Granted(Box::new(self.granted(id))))
+            }
+            (Claim::Shared, Claim::Exclusive) => self.upgrade(id, convert),
+            _ => Ok(Answer::Granted(Box::new(self.granted(id)))),
+        }
+    }
+
+    /// At once, and with the same token: what others were promised does not change.
+    fn downgrade(&mut self, id: TicketId, name: &LockName) {
+        self.set_claim(id, name, Claim::Shared);
+        self.tell(id, name, Action::Converted, Told::default());
+        self.pump([name.clone()]);
+    }
+
+    fn set_claim(&mut self, id: TicketId, name: &LockName, claim: Claim) {
+        let parts = self.ticket_mut(id).parts.as_mut_slice();
+        let part = parts.iter_mut().find(|part| part.name == *name).expect("it holds it");
+        let before = std::mem::replace(&mut part.claim, claim);
+        let lock = self.lock_mut(name);
+        lock.used = lock.used - before.weight() + claim.weight();
+    }
+
+    /// Waits ahead of the queue to be alone. Two that wait for each other to leave never would: the second is refused.
+    fn upgrade(&mut self, id: TicketId, convert: &Convert) -> Decided<Answer> {
+        let name = &convert.name;
+        let lock = self.lock_mut(name);
+        if lock.holders.len() == 1 {
+            self.become_exclusive(id, name);
+            return Ok(Answer::Granted(Box::new(self.granted(id))));
+        }
+        if let Some(pending) = lock.upgrade() {
+            if self.state.upgrades[&pending].ticket == id {
+                self.set_leaves_at(pending, None);
+                return Ok(Answer::Queued(self.upgrade_queued(pending)));
+            }
+            let first = self.state.upgrades[&pending].ticket;
+            return refuse(Refusal::Deadlock(self.cycle_of_upgrades(first, id, name)));
+        }
+        if convert.wait.is_zero() {
+            return refuse(Refusal::Held(self.held_by(name)));
+        }
+        if let Some(cycle) = self.cycle_of_upgrade(id, name) {
+            return refuse(Refusal::Deadlock(cycle));
+        }
+        Ok(Answer::Queued(self.start_upgrade(id, convert)))
+    }
+
+    fn start_upgrade(&mut self, id: TicketId, convert: &Convert) -> Queued {
+        let upgrade_id = self.next_ticket();
+        let now = self.state.now;
+        let wait_until = now + convert.wait;
+        let upgrade = Upgrade {
+            ticket: id,
+            name: convert.name.clone(),
+            arrived_at: now,
+            wait_until,
+            leaves_at: None,
+        };
+        self.state.upgrades.insert(upgrade_id, upgrade);
+        let lock = self.lock_mut(&convert.name);
+        let first = lock.queue_length() == 0;
+        lock.set_upgrade(Some(upgrade_id));
+        if first {
+            self.index.waited_locks += 1;
+        }
+        self.index_upgrade(upgrade_id);
+        self.tell(id, &convert.name, Action::Queued, Told::default());
+        self.upgrade_queued(upgrade_id)
+    }
+
+    pub(super) fn index_upgrade(&mut self, upgrade_id: TicketId) {
+        let upgrade = &self.state.upgrades[&upgrade_id];
+        let owner = self.state.tickets[&upgrade.ticket].owner_key(upgrade.ticket);
+        self.index.owners.entry(owner).or_default().waiting.insert(upgrade_id);
+        self.index.deadlines.add(upgrade.wait_until, super::due::Due::Wait(upgrade_id));
+        if let Some(at) = upgrade.leaves_at {
+            self.index.deadlines.add(at, super::due::Due::Leave(upgrade_id));
+        }
+    }
+
+    fn upgrade_queued(&self, upgrade_id: TicketId) -> Queued {
+        let upgrade = &self.state.upgrades[&upgrade_id];
+        let now = self.state.now;
+        Queued {
+            ticket: upgrade_id,
+            request: self.request_shown(upgrade.ticket),
+            position: 1,
+            queue_length: self.state.locks[&upgrade.name].queue_length(),
+            waited: now.since(upgrade.arrived_at),
+            wait_left: upgrade.wait_until.since(now),
+        }
+    }
+
+    /// The last other holder left: the upgrade is served before the queue.
+    pub(super) fn pump_upgrade(&mut self, name: &LockName) {
+        let Some(lock) = self.state.locks.get(name) else { return };
+        let Some(upgrade_id) = lock.upgrade().filter(|_| lock.holders.len() == 1) else { return };
+        let id = self.state.upgrades[&upgrade_id].ticket;
+        self.drop_upgrade(upgrade_id);
+        self.become_exclusive(id, name);
+        let outcome = Settled::Granted(Box::new(self.granted(id)));
+        self.settle(upgrade_id, outcome);
+    }
+
+    /// An exclusive grant is a new one: it has a new token.
+    fn become_exclusive(&mut self, id: TicketId, name: &LockName) {
+        self.set_claim(id, name, Claim::Exclusive);
+        self.retoken(id, name);
+        self.tell(id, name, Action::Converted, Told::default());
+    }
+
+    /// Gives one lock of a ticket a new token, and the lock the ticket as its holder.
+    fn retoken(&mut self, id: TicketId, name: &LockName) {
+        let token = self.next_token();
+        let parts = self.ticket_mut(id).parts.as_mut_slice();
+        let part = parts.iter_mut().find(|part| part.name == *name).expect("it holds it");
+        let before = std::mem::replace(&mut part.token, token);
+        let lock = self.lock_mut(name);
+        lock.holders.remove(before);
+        lock.holders.add(token, id);
+        lock.latest = token;
+    }
+
+    /// Takes an upgrade out of every index; the grant stays as it is.
+    pub(super) fn drop_upgrade(&mut self, upgrade_id: TicketId) {
+        let upgrade = self.state.upgrades.remove(&upgrade_id).expect("the caller looked: it waits");
+        let owner = self.ticket(upgrade.ticket).owner_key(upgrade.ticket);
+        if let Some(owned) = self.index.owners.get_mut(&owner) {
+            owned.waiting.remove(&upgrade_id);
+        }
+        self.index.deadlines.remove(upgrade.wait_until, super::due::Due::Wait(upgrade_id));
+        if let Some(at) = upgrade.leaves_at {
+            self.index.deadlines.remove(at, super::due::Due::Leave(upgrade_id));
+        }
+        let lock = self.lock_mut(&upgrade.name);
+        lock.set_upgrade(None);
+        if lock.queue_length() == 0 {
+            self.index.waited_locks -= 1;
+        }
+    }
+
+    /// A ticket ends while it waits to be alone: that wait ends, too.
+    pub(super) fn drop_upgrades_of(&mut self, id: TicketId, ended: Ended) {
+        let pending: Vec<TicketId> = self
+            .ticket(id)
+            .parts
+            .as_slice()
+            .iter()
+            .filter_map(|part| self.state.locks[&part.name].upgrade())
+            .filter(|upgrade_id| self.state.upgrades[upgrade_id].ticket == id)
+            .collect();
+        for upgrade_id in pending {
+            self.drop_upgrade(upgrade_id);
+            let token = self.ticket(id).parts.as_slice().first().map(|part| part.token);
+            let finished = Refusal::RequestFinished { ended, token };
+            self.settle(upgrade_id, Settled::Refused(Box::new(finished)));
+        }
+    }
+
+    /// Gives the grant to whoever was given the handle: a new lease, higher tokens, never free in between.
+    pub(super) fn hand_over(&mut self, hand_over: &HandOver) -> Decided<Answer> {
+        match &hand_over.life {
+            Some(Life::Session(handle)) => self.check_session(handle)?,
+            Some(Life::Own(ttl)) => check_ttl(*ttl)?,
+            None => {}
+        }
+        let request = hand_over_key(hand_over);
+        if let Some(key) = &request
+            && let Some(seen) = self.state.requests.get(key)
+        {
+            return match seen.state {
+                RequestState::Ticket(id) => Ok(Answer::Granted(Box::new(self.granted(id)))),
+                RequestState::Ended(ended, token) => {
+                    refuse(Refusal::RequestFinished { ended, token })
+                }
+                RequestState::Session(_) => refuse(Refusal::RequestIdReused),
+            };
+        }
+        let old = self.held_by_lease(&hand_over.lease, hand_over.name.as_ref())?;
+        if self.ticket_of_lease(&hand_over.new_lease.hash()).is_some() {
+            return Err(invalid("lease", "is in use: dice fell the same twice"));
+        }
+        let new = self.move_grant(old, hand_over);
+        if let Some(key) = request {
+            let remembered =
+                Remembered { body: 0, state: RequestState::Ticket(new), numbered: false };
+            self.state.requests.insert(key, remembered);
+            self.ticket_mut(new).extra().requests.push(key);
+        }
+        Ok(Answer::Granted(Box::new(self.granted(new))))
+    }
+
+    fn move_grant(&mut self, old: TicketId, hand_over: &HandOver) -> TicketId {
+        self.drop_upgrades_of(old, Ended::HandedOver);
+        let new = self.next_ticket();
+        let heir = self.heir(old, hand_over);
+        let names: Vec<LockName> =
+            heir.parts.as_slice().iter().map(|part| part.name.clone()).collect();
+        self.state.tickets.insert(new, Box::new(heir));
+        for name in &names {
+            self.retoken(new, name);
+        }
+        // The old ticket is over without its locks having been free.
+        self.forget_ticket(
+            old,
+            Ended::HandedOver,
+            Told { by: Some(&hand_over.caller.key), reason: None },
+        );
+        self.index_ticket(new);
+        for name in &names {
+            self.tell(
+                new,
+                name,
+                Action::HandedOver,
+                Told { by: Some(&hand_over.caller.key), reason: None },
+            );
+        }
+        new
+    }
+
+    /// The ticket of the new holder.
+    fn heir(&self, old: TicketId, hand_over: &HandOver) -> Ticket {
+        let now = self.state.now;
+        let mut heir = self.ticket(old).clone();
+        heir.life = match hand_over.life {
+            None => heir.life,
+            Some(Life::Session(handle)) => TicketLife::Session(handle.id),
+            Some(Life::Own(ttl)) => TicketLife::Own { ttl, expires_at: now + ttl },
+        };
+        if let (None, TicketLife::Own { ttl, expires_at }) = (&hand_over.life, &mut heir.life) {
+            *expires_at = now + *ttl;
+        }
+        heir.key = hand_over.caller.key.clone();
+        heir.lease = hand_over.new_lease;
+        heir.depth = 1;
+        if let Some(extra) = &mut heir.extra {
+            extra.requests.clear();
+            extra.request = None;
+            extra.named = false;
+            extra.leaves_at = None;
+            extra.recall = None;
+        }
+        heir
+    }
+}
+
+fn hand_over_key(hand_over: &HandOver) -> Option<RequestKey> {
+    let RequestName::Client(text) = &hand_over.request else { return None };
+    Some(RequestKey::of(&[
+        b"hand over",
+        hand_over.caller.key.as_str().as_bytes(),
+        &hand_over.lease,
+        text.as_str().as_bytes(),
+    ]))
+}

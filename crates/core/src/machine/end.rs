@@ -1,0 +1,342 @@
+//! How grants and waits end: one door for release, expiry, session end and force, so that every end leaves the same
+//! traces in holders, indexes, history, request memory and the feed.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::due::{Due, NamedDue};
+use super::record::{Past, Ticket, TicketLife};
+use super::{LeaseKey, Machine, Told, lease_key};
+use crate::answer::{Ended, Granted, GrantedLock, Lost, LostGrant, LostReason};
+use crate::change::Action;
+use crate::id::{TicketId, Token};
+use crate::limits;
+use crate::text::{KeyName, LockName, Reason};
+use crate::time::Time;
+
+/// Ended grants by lease, so that a repeated release answers as the first did and a loser learns why. Bounded: the
+/// oldest are forgotten, and a lease nobody knows is told to be lost for an unknown reason.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct EndedLeases {
+    #[serde(with = "super::snapshot::sorted")]
+    known: HashMap<LeaseKey, EndedLease>,
+    order: VecDeque<LeaseKey>,
+}
+
+/// How the grant of one lease ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct EndedLease {
+    pub(super) ended: Ended,
+    pub(super) at: Time,
+    pub(super) held: Duration,
+    pub(super) token: Token,
+    pub(super) forced: Option<Box<(KeyName, Reason)>>,
+}
+
+impl EndedLeases {
+    fn remember(&mut self, key: LeaseKey, lease: EndedLease) {
+        if self.known.insert(key, lease).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > limits::ENDED_LEASES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    pub(super) fn get(&self, hash: &[u8; 32]) -> Option<&EndedLease> {
+        self.known.get(&lease_key(hash))
+    }
+}
+
+impl EndedLease {
+    pub(super) fn reason(&self) -> LostReason {
+        match (&self.forced, self.ended) {
+            (Some(forced), _) => {
+                LostReason::Broken { by: forced.0.clone(), reason: forced.1.clone() }
+            }
+            (None, Ended::SessionEnded) => LostReason::SessionEnded,
+            (None, Ended::HandedOver) => LostReason::HandedOver,
+            (None, Ended::Expired) => LostReason::Expired,
+            (None, _) => LostReason::Unknown,
+        }
+    }
+}
+
+impl Machine {
+    /// Why the lease is not its holder's any more.
+    pub(super) fn lost(&self, hash: &[u8; 32]) -> Lost {
+        match self.state.ended_leases.get(hash) {
+            Some(ended) => Lost {
+                reason: ended.reason(),
+                ended_ago: self.state.now.since(ended.at),
+                token: Some(ended.token),
+            },
+            None => Lost { reason: LostReason::Unknown, ended_ago: Duration::ZERO, token: None },
+        }
+    }
+
+    /// Ends a ticket and lets the next ones in.
+    pub(super) fn end_and_pump(&mut self, id: TicketId, ended: Ended, told: Told<'_>) {
+        let names = self.end(id, ended, told);
+        self.pump(names);
+    }
+
+    /// Ends a ticket, held or waiting. Returns the locks that have something to give now; the caller pumps them, once
+    /// for many tickets.
+    pub(super) fn end(&mut self, id: TicketId, ended: Ended, told: Told<'_>) -> Vec<LockName> {
+        self.drop_upgrades_of(id, ended);
+        let names: Vec<LockName> =
+            self.ticket(id).parts.as_slice().iter().map(|part| part.name.clone()).collect();
+        for name in &names {
+            self.end_part(id, name, ended, told);
+        }
+        self.forget_ticket(id, ended, told);
+        names
+    }
+
+    /// Takes one lock away from a ticket; the ticket itself stays.
+    pub(super) fn end_part(&mut self, id: TicketId, name: &LockName, ended: Ended, told: Told<'_>) {
+        if self.ticket(id).is_granted() {
+            self.tell(id, name, ended.action(), told);
+            self.free(id, name, ended, told.by);
+        } else {
+            self.tell(id, name, Action::Left, told);
+            let lock = self.lock_mut(name);
+            lock.dequeue(id);
+            if lock.queue_length() == 0 {
+                self.index.waited_locks -= 1;
+            }
+        }
+        self.idle_if_unused(name);
+    }
+
+    fn free(&mut self, id: TicketId, name: &LockName, ended: Ended, by: Option<&KeyName>) {
+        let (now, wall) = (self.state.now, self.state.wall);
+        let ticket = self.ticket(id);
+        let part = ticket.part(name).expect("the ticket holds it").clone();
+        let past = Past {
+            token: part.token,
+            owner: ticket.owner_shown(id),
+            note: ticket.note.clone(),
+            waited: ticket.waited(now),
+            held: ticket.held_for(now),
+            ended,
+            at: now,
+            wall,
+            by: by.cloned(),
+        };
+        let opens_at = opens_at(ticket, ended, now);
+        let lock = self.lock_mut(name);
+        lock.holders.remove(part.token);
+        lock.used -= part.claim.weight();
+        lock.remember(past);
+        let unheld = lock.holders.is_empty();
+        if opens_at > now {
+            lock.open_at(opens_at);
+            self.index.deadlines.add_named(opens_at, NamedDue::Opens(name.clone()));
+        }
+        if unheld {
+            self.index.held_locks -= 1;
+        }
+    }
+
+    /// Puts a lock that nobody has or wants in the line of those that are forgotten one day.
+    pub(super) fn idle_if_unused(&mut self, name: &LockName) {
+        let now = self.state.now;
+        let lock = self.lock_mut(name);
+        if !lock.is_idle() || lock.idle_since().is_some() {
+            return;
+        }
+        if lock.becomes_idle(now) {
+            self.state.idle.push_back((now, name.clone()));
+        }
+        self.index.idle_locks += 1;
+    }
+
+    /// Takes a ticket out of every index and remembers how its requests and its lease ended.
+    pub(super) fn forget_ticket(&mut self, id: TicketId, ended: Ended, told: Told<'_>) {
+        self.unindex(id);
+        let ticket = *self.state.tickets.remove(&id).expect("an indexed ticket exists");
+        let token =
+            ticket.parts.as_slice().first().map(|part| part.token).filter(|_| ticket.is_granted());
+        if let Some(extra) = &ticket.extra {
+            for request in &extra.requests {
+                self.state.requests.end(*request, ended, token, self.state.now);
+            }
+        }
+        if let Some(token) = token {
+            self.remember_lease(&ticket, ended, token, told);
+        }
+        if let (Some(session), Some(_)) = (ticket.session(), token)
+            && let Some(reason) = lost_by_session(ended, told)
+        {
+            self.note_lost(session, &ticket, &reason);
+        }
+    }
+
+    fn remember_lease(&mut self, ticket: &Ticket, ended: Ended, token: Token, told: Told<'_>) {
+        let forced = match (ended, told.by, told.reason) {
+            (Ended::Broken, Some(by), Some(reason)) => Some(Box::new((by.clone(), reason.clone()))),
+            _ => None,
+        };
+        let now = self.state.now;
+        let lease = EndedLease { ended, at: now, held: ticket.held_for(now), token, forced };
+        self.state.ended_leases.remember(lease_key(&ticket.lease.hash()), lease);
+    }
+
+    fn note_lost(&mut self, session: crate::SessionId, ticket: &Ticket, reason: &LostReason) {
+        let now = self.state.now;
+        let Some(session) = self.state.sessions.get_mut(&session) else { return };
+        for part in ticket.parts.as_slice() {
+            if session.lost.len() == limits::LOST_TOLD_MAX {
+                session.lost.pop_front();
+            }
+            let lost =
+                LostGrant { name: part.name.clone(), token: part.token, reason: reason.clone() };
+            session.lost.push_back((now, lost));
+        }
+    }
+
+    /// The outcome of a grant, as it is now.
+    pub(super) fn granted(&self, id: TicketId) -> Granted {
+        let ticket = self.ticket(id);
+        let (ttl, expires_at) = match ticket.life {
+            TicketLife::Own { ttl, expires_at } => (ttl, expires_at),
+            TicketLife::Session(session) => {
+                let session =
+                    self.state.sessions.get(&session).expect("a ticket's session is alive");
+                (session.ttl, session.expires_at)
+            }
+        };
+        Granted {
+            ticket: id,
+            locks: granted_locks(ticket),
+            lease: ticket.lease.plain(),
+            owner: ticket.owner_shown(id),
+            session: ticket.session(),
+            request: self.request_shown(id),
+            ttl,
+            expires_at,
+            now: self.state.now,
+            waited: ticket.waited(self.state.now),
+            depth: ticket.depth,
+        }
+    }
+
+    /// Enters a ticket into every index; the mirror of [`Self::unindex`], also used when a snapshot is opened.
+    pub(super) fn index_ticket(&mut self, id: TicketId) {
+        let ticket = self.state.tickets.get(&id).expect("the ticket was stored");
+        let owned = self.index.owners.entry(ticket.owner_key(id)).or_default();
+        let usage = self.index.usage.entry(ticket.key.clone()).or_default();
+        self.index.leases.insert(lease_key(&ticket.lease.hash()), id);
+        let deadlines = &mut self.index.deadlines;
+        if ticket.is_granted() {
+            owned.held.insert(id);
+            usage.held += ticket.parts.as_slice().len() as u32;
+            if let TicketLife::Own { expires_at, .. } = ticket.life {
+                deadlines.add(expires_at, Due::Grant(id));
+            }
+        } else {
+            owned.waiting.insert(id);
+            usage.waiting += 1;
+            self.index.waiting.insert(id);
+            if let Some(until) = ticket.wait_until() {
+                deadlines.add(until, Due::Wait(id));
+            }
+        }
+        if let Some(at) = ticket.leaves_at() {
+            deadlines.add(at, Due::Leave(id));
+        }
+        if let Some(session) = ticket.session()
+            && let Some(session) = self.state.sessions.get_mut(&session)
+        {
+            session.tickets.insert(id);
+        }
+    }
+
+    /// Takes a ticket out of every index.
+    pub(super) fn unindex(&mut self, id: TicketId) {
+        let ticket = self.state.tickets.get(&id).expect("an indexed ticket exists");
+        let owner = ticket.owner_key(id);
+        if let Some(owned) = self.index.owners.get_mut(&owner) {
+            owned.held.remove(&id);
+            owned.waiting.remove(&id);
+            if owned.held.is_empty() && owned.waiting.is_empty() {
+                self.index.owners.remove(&owner);
+            }
+        }
+        let usage = self.index.usage.get_mut(&ticket.key).expect("a ticket's key is counted");
+        let deadlines = &mut self.index.deadlines;
+        self.index.leases.remove(&lease_key(&ticket.lease.hash()));
+        if ticket.is_granted() {
+            usage.held -= ticket.parts.as_slice().len() as u32;
+            if let TicketLife::Own { expires_at, .. } = ticket.life {
+                deadlines.remove(expires_at, Due::Grant(id));
+            }
+        } else {
+            usage.waiting -= 1;
+            self.index.waiting.remove(&id);
+            if let Some(until) = ticket.wait_until() {
+                deadlines.remove(until, Due::Wait(id));
+            }
+        }
+        if let Some(at) = ticket.leaves_at() {
+            deadlines.remove(at, Due::Leave(id));
+        }
+        if *usage == crate::Usage::default() {
+            self.index.usage.remove(&ticket.key);
+        }
+        if let Some(session) = ticket.session()
+            && let Some(session) = self.state.sessions.get_mut(&session)
+        {
+            session.tickets.remove(&id);
+        }
+    }
+}
+
+impl Ended {
+    fn action(self) -> Action {
+        match self {
+            Ended::Released | Ended::Cancelled | Ended::TimedOut | Ended::Over => Action::Released,
+            Ended::Expired => Action::Expired,
+            Ended::SessionEnded => Action::SessionEnded,
+            Ended::Broken => Action::Broken,
+            Ended::HandedOver => Action::HandedOver,
+        }
+    }
+}
+
+/// The locks of a granted ticket.
+pub(super) fn granted_locks(ticket: &Ticket) -> Vec<GrantedLock> {
+    let parts = ticket.parts.as_slice().iter();
+    parts
+        .map(|part| GrantedLock { name: part.name.clone(), claim: part.claim, token: part.token })
+        .collect()
+}
+
+/// Until when nobody gets the lock after this end: `lock_delay` guards against a holder that did not give back itself,
+/// `at_least` counts from the grant, however it ends.
+fn opens_at(ticket: &Ticket, ended: Ended, now: Time) -> Time {
+    let Some(extra) = &ticket.extra else { return now };
+    let from_grant = ticket.granted_at.unwrap_or(now) + extra.at_least;
+    match ended {
+        Ended::Expired | Ended::SessionEnded => from_grant.max(now + extra.lock_delay),
+        _ => from_grant,
+    }
+}
+
+/// What a living session is told about a grant that ended without its doing.
+fn lost_by_session(ended: Ended, told: Told<'_>) -> Option<LostReason> {
+    match (ended, told.by, told.reason) {
+        (Ended::Broken, Some(by), Some(reason)) => {
+            Some(LostReason::Broken { by: by.clone(), reason: reason.clone() })
+        }
+        (Ended::HandedOver, ..) => Some(LostReason::HandedOver),
+        (Ended::Expired, ..) => Some(LostReason::Expired),
+        _ => None,
+    }
+}

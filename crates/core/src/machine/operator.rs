@@ -1,0 +1,74 @@
+//! What an operator may do to the grants of others.
+
+use super::acquire::check_at_most;
+use super::record::{Kind, RecallRecord};
+use super::{Decided, Machine, Told, invalid, refuse};
+use crate::answer::{Answer, Ended, Refusal};
+use crate::change::Action;
+use crate::command::{Break, Recalling, Resize};
+use crate::id::{TicketId, Token};
+use crate::limits;
+use crate::text::LockName;
+
+impl Machine {
+    /// Asks holders to give back soon; they read it in renewals, keep-alives and the feed. Nothing is taken by force.
+    pub(super) fn recall(&mut self, recall: &Recalling) -> Decided<Answer> {
+        check_at_most("within", recall.within, limits::TTL_MAX)?;
+        let asked = self.holders_of(&recall.name, recall.token);
+        let until = self.state.now + recall.within;
+        let told = Told { by: Some(&recall.caller.key), reason: Some(&recall.reason) };
+        for id in &asked {
+            self.ticket_mut(*id).extra().recall =
+                Some(RecallRecord { until, reason: recall.reason.clone() });
+            self.tell(*id, &recall.name, Action::Recalled, told);
+        }
+        Ok(Answer::Recalled { asked: asked.len() })
+    }
+
+    fn holders_of(&self, name: &LockName, token: Option<Token>) -> Vec<TicketId> {
+        let Some(lock) = self.state.locks.get(name) else { return vec![] };
+        let wanted = |held: Token| token.is_none_or(|token| token == held);
+        lock.holders.iter().filter(|(held, _)| wanted(*held)).map(|(_, id)| id).collect()
+    }
+
+    /// Ends grants by force: of the holder with this token, or of whoever holds. A token that is not a holder's breaks
+    /// nothing, since the operator looked at an older picture.
+    pub(super) fn break_grants(&mut self, breaking: &Break) -> Decided<Answer> {
+        let ids = self.holders_of(&breaking.name, breaking.token);
+        if ids.is_empty() && breaking.token.is_some() {
+            return refuse(Refusal::Held(self.held_by(&breaking.name)));
+        }
+        let told = Told { by: Some(&breaking.caller.key), reason: Some(&breaking.reason) };
+        let latest =
+            |machine: &Self| machine.state.locks.get(&breaking.name).map(|lock| lock.latest);
+        let before = latest(self);
+        let mut names = Vec::new();
+        for id in &ids {
+            names.append(&mut self.end(*id, Ended::Broken, told));
+        }
+        self.pump(names);
+        Ok(Answer::Broken { broken: ids.len(), next_granted: latest(self) != before })
+    }
+
+    /// Sets the size of a busy semaphore until it is idle, whatever size requests name meanwhile. Growing grants at
+    /// once; shrinking waits for holders to leave.
+    pub(super) fn resize(&mut self, resize: &Resize) -> Decided<Answer> {
+        let Some(lock) = self.state.locks.get_mut(&resize.name).filter(|lock| !lock.is_idle())
+        else {
+            return Err(invalid("permits", "of an unused lock are those of its next request"));
+        };
+        if lock.kind == Kind::Plain {
+            return refuse(Refusal::CapacityMismatch { name: resize.name.clone(), permits: None });
+        }
+        lock.resize(Some(resize.permits));
+        let waiting_before = lock.queue_length();
+        let any_holder = lock.holders.iter().next();
+        if let Some((_, id)) = any_holder {
+            let told = Told { by: Some(&resize.caller.key), reason: None };
+            self.tell(id, &resize.name, Action::Resized, told);
+        }
+        self.pump([resize.name.clone()]);
+        let waiting_after = self.lock_mut(&resize.name).queue_length();
+        Ok(Answer::Resized { permits: resize.permits, granted: waiting_before - waiting_after })
+    }
+}

@@ -1,0 +1,248 @@
+//! Who is next: from the head of the queue, while it fits. So writers don't starve, nobody is woken in vain, and a
+//! release *is* the grant of the next.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::due::Due;
+use super::record::{Lock, TicketLife};
+use super::{Machine, Told};
+use crate::answer::{Ended, HeldBy, Holder, Queued, Refusal};
+use crate::change::{Action, Settled};
+use crate::command::Claim;
+use crate::id::TicketId;
+use crate::text::LockName;
+
+/// Holders told to a loser.
+const HOLDERS_TOLD_MAX: usize = 100;
+/// The longest advice to wait before asking again.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+impl Machine {
+    /// Grants what can be granted in these queues, in arrival order over all of them. A ticket for several locks stands
+    /// in several queues: granting it gives each of them a new head.
+    pub(super) fn pump(&mut self, names: impl IntoIterator<Item = LockName>) {
+        let mut heads = BTreeSet::new();
+        for name in names {
+            self.pump_upgrade(&name);
+            heads.extend(self.head_of(&name));
+        }
+        while let Some(id) = heads.pop_first() {
+            if !self.is_next_everywhere(id) {
+                continue;
+            }
+            let names: Vec<LockName> =
+                self.ticket(id).parts.as_slice().iter().map(|p| p.name.clone()).collect();
+            self.take_out_of_queues(id, &names);
+            self.grant(id);
+            let outcome = Settled::Granted(Box::new(self.granted(id)));
+            self.settle(id, outcome);
+            heads.extend(names.iter().filter_map(|name| self.head_of(name)));
+        }
+    }
+
+    fn head_of(&self, name: &LockName) -> Option<TicketId> {
+        let lock = self.state.locks.get(name)?;
+        if lock.upgrade().is_some() { None } else { lock.head() }
+    }
+
+    /// Whether a waiting ticket is at the head of each of its queues and fits in each of its locks.
+    fn is_next_everywhere(&self, id: TicketId) -> bool {
+        self.ticket(id).parts.as_slice().iter().all(|part| {
+            let lock = self.state.locks.get(&part.name).expect("a ticket's lock exists");
+            lock.upgrade().is_none() && lock.head() == Some(id) && self.fits_now(lock, part.claim)
+        })
+    }
+
+    /// Whether a lock has room for the claim and is not held back by a delay. A lock without holders takes the size of
+    /// its next request.
+    pub(super) fn fits_now(&self, lock: &Lock, claim: Claim) -> bool {
+        lock.opens_at() <= self.state.now && (lock.holders.is_empty() || lock.fits(claim))
+    }
+
+    fn take_out_of_queues(&mut self, id: TicketId, names: &[LockName]) {
+        self.unindex(id);
+        for name in names {
+            let lock = self.lock_mut(name);
+            lock.dequeue(id);
+            if lock.queue_length() == 0 {
+                self.index.waited_locks -= 1;
+            }
+        }
+    }
+
+    /// Gives a ticket that is in no index its locks, each with a new token.
+    pub(super) fn grant(&mut self, id: TicketId) {
+        let now = self.state.now;
+        let parts = self.ticket(id).parts.as_slice().len();
+        for place in 0..parts {
+            let token = self.next_token();
+            let part = &mut self.ticket_mut(id).parts.as_mut_slice()[place];
+            part.token = token;
+            let (name, claim) = (part.name.clone(), part.claim);
+            self.hold(&name, claim, token, id);
+        }
+        let ticket = self.ticket_mut(id);
+        ticket.granted_at = Some(now);
+        ticket.depth = 1;
+        if let TicketLife::Own { ttl, expires_at } = &mut ticket.life {
+            *expires_at = now + *ttl;
+        }
+        if let Some(extra) = &mut ticket.extra {
+            extra.wait_until = None;
+        }
+        self.index_ticket(id);
+        for place in 0..parts {
+            let name = self.ticket(id).parts.as_slice()[place].name.clone();
+            self.tell(id, &name, Action::Granted, Told::default());
+        }
+    }
+
+    fn hold(&mut self, name: &LockName, claim: Claim, token: crate::Token, id: TicketId) {
+        let lock = self.lock_mut(name);
+        let first = lock.holders.is_empty();
+        if first {
+            lock.kind = claim.kind();
+            lock.resize(None);
+        }
+        lock.holders.add(token, id);
+        lock.used += claim.weight();
+        lock.latest = token;
+        if first {
+            self.index.held_locks += 1;
+        }
+    }
+
+    /// A place nobody listens at: the waiter leaves; what it was granted meanwhile is given back.
+    pub(super) fn leave(&mut self, id: TicketId) {
+        if self.state.upgrades.contains_key(&id) {
+            let name = self.state.upgrades[&id].name.clone();
+            self.drop_upgrade(id);
+            return self.pump([name]);
+        }
+        if !self.ticket(id).is_granted() {
+            let finished = Refusal::RequestFinished { ended: Ended::Cancelled, token: None };
+            self.settle(id, Settled::Refused(Box::new(finished)));
+        }
+        self.end_and_pump(id, Ended::Cancelled, Told::default());
+    }
+
+    /// Starts or stops the clock of a waiter, or of a grant nobody has collected, that no answer is open for.
+    pub(super) fn set_leaves_at(&mut self, id: TicketId, at: Option<crate::Time>) {
+        let before = match self.state.upgrades.get_mut(&id) {
+            Some(upgrade) => std::mem::replace(&mut upgrade.leaves_at, at),
+            None => {
+                let ticket = self.ticket_mut(id);
+                if at.is_none() && ticket.extra.is_none() {
+                    return;
+                }
+                std::mem::replace(&mut ticket.extra().leaves_at, at)
+            }
+        };
+        if let Some(before) = before {
+            self.index.deadlines.remove(before, Due::Leave(id));
+        }
+        if let Some(at) = at {
+            self.index.deadlines.add(at, Due::Leave(id));
+        }
+    }
+
+    /// A waiter's place, of several queues the farthest.
+    pub(super) fn queued(&self, id: TicketId) -> Queued {
+        let ticket = self.ticket(id);
+        let now = self.state.now;
+        let places = ticket.parts.as_slice().iter().map(|part| {
+            let lock = self.state.locks.get(&part.name).expect("a ticket's lock exists");
+            let ahead = lock.place(id).unwrap_or(0) + usize::from(lock.upgrade().is_some());
+            (ahead + 1, lock.queue_length())
+        });
+        let (position, queue_length) = places.max().unwrap_or((1, 1));
+        Queued {
+            ticket: id,
+            request: self.request_shown(id),
+            position,
+            queue_length,
+            waited: ticket.waited(now),
+            wait_left: ticket.wait_until().map_or(Duration::ZERO, |until| until.since(now)),
+        }
+    }
+
+    /// Who stands in the way of a waiting ticket.
+    pub(super) fn blockers_of(&self, id: TicketId) -> HeldBy {
+        let ticket = self.ticket(id);
+        let wants: Vec<(&LockName, Claim)> =
+            ticket.parts.as_slice().iter().map(|part| (&part.name, part.claim)).collect();
+        let mut held = self.blocked_by(&wants, Some(id));
+        held.waited = ticket.waited(self.state.now);
+        held
+    }
+
+    /// Who stands in the way of these claims; `id` is the ticket that asks, if it stands in the queues already.
+    pub(super) fn blocked_by(&self, wants: &[(&LockName, Claim)], id: Option<TicketId>) -> HeldBy {
+        let blocked: Vec<LockName> = wants
+            .iter()
+            .filter(|(name, claim)| !self.would_get(name, *claim, id))
+            .map(|(name, _)| (*name).clone())
+            .collect();
+        let mut held = blocked.first().map(|name| self.held_by(name)).unwrap_or_default();
+        held.blocked_by = blocked;
+        held
+    }
+
+    /// Whether a request would get this lock at once: nobody is ahead of it, and it fits.
+    pub(super) fn would_get(&self, name: &LockName, claim: Claim, id: Option<TicketId>) -> bool {
+        let Some(lock) = self.state.locks.get(name) else { return true };
+        let first = lock.head().is_none_or(|head| Some(head) == id);
+        first && lock.upgrade().is_none() && self.fits_now(lock, claim)
+    }
+
+    /// Who has a lock, for those who don't.
+    pub(super) fn held_by(&self, name: &LockName) -> HeldBy {
+        let Some(lock) = self.state.locks.get(name) else { return HeldBy::default() };
+        let holders: Vec<Holder> = lock
+            .holders
+            .iter()
+            .take(HOLDERS_TOLD_MAX)
+            .filter_map(|(_, id)| self.holder(id, name))
+            .collect();
+        let opens_in = lock.opens_at().since(self.state.now);
+        HeldBy {
+            retry_after: retry_after(lock, &holders).max(opens_in),
+            holders,
+            queue_length: lock.queue_length(),
+            opens_in,
+            blocked_by: vec![name.clone()],
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// One holder, as others may see it.
+    pub(super) fn holder(&self, id: TicketId, name: &LockName) -> Option<Holder> {
+        let ticket = self.ticket(id);
+        let part = ticket.part(name)?;
+        let expires_at = match ticket.life {
+            TicketLife::Own { expires_at, .. } => expires_at,
+            TicketLife::Session(session) => self.state.sessions.get(&session)?.expires_at,
+        };
+        Some(Holder {
+            token: part.token,
+            claim: part.claim,
+            owner: ticket.owner_shown(id),
+            session: ticket.session(),
+            note: ticket.note.clone(),
+            held_for: ticket.held_for(self.state.now),
+            expires_in: expires_at.since(self.state.now),
+        })
+    }
+}
+
+/// A guess when the lock may be free: what its holders usually take less what the first one has had, and never later
+/// than the first end that needs nobody's doing.
+fn retry_after(lock: &Lock, holders: &[Holder]) -> Duration {
+    let soonest_end = holders.iter().map(|holder| holder.expires_in).min().unwrap_or_default();
+    let guess = match (lock.usual_hold(), holders.first()) {
+        (Some(usual), Some(first)) => usual.saturating_sub(first.held_for),
+        _ => Duration::from_secs(1),
+    };
+    guess.min(soonest_end).clamp(Duration::from_millis(100), RETRY_AFTER_MAX)
+}

@@ -1,0 +1,474 @@
+//! The records: what the machine keeps of a lock, a ticket and a session.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::sequence::Sequences;
+use crate::answer::{Ended, LostGrant};
+use crate::command::Claim;
+use crate::id::{LeaseRecord, Permits, RequestKey, SessionId, SessionSecret, TicketId, Token};
+use crate::limits;
+use crate::text::{KeyName, LockName, Note, Owner, Reason};
+use crate::time::{Time, WallTime};
+
+/// Capacity of a plain lock: an exclusive claim takes all of it, a shared one takes 1. So both kinds of lock are
+/// weights, and one grant rule serves both.
+const PLAIN_CAPACITY: u64 = limits::PERMITS_MAX as u64;
+
+impl Claim {
+    /// How much of the capacity it takes.
+    pub(super) fn weight(self) -> u64 {
+        match self {
+            Claim::Exclusive => PLAIN_CAPACITY,
+            Claim::Shared => 1,
+            Claim::Permits { weight, .. } => u64::from(weight.get()),
+        }
+    }
+
+    /// The kind of lock it needs.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Claim::Exclusive | Claim::Shared => Kind::Plain,
+            Claim::Permits { permits, .. } => Kind::Semaphore(permits),
+        }
+    }
+}
+
+/// Kind and size of a lock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kind {
+    /// Exclusive or shared.
+    #[default]
+    Plain,
+    /// So many permits.
+    Semaphore(Permits),
+}
+
+impl Kind {
+    fn capacity(self) -> u64 {
+        match self {
+            Kind::Plain => PLAIN_CAPACITY,
+            Kind::Semaphore(permits) => u64::from(permits.get()),
+        }
+    }
+}
+
+/// The holders of a lock. Most locks have one, and it costs no allocation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) enum Holders {
+    /// Nobody.
+    #[default]
+    None,
+    /// One.
+    One(Token, TicketId),
+    /// Several, in order of grant.
+    Many(BTreeMap<Token, TicketId>),
+}
+
+impl Holders {
+    pub(super) fn add(&mut self, token: Token, ticket: TicketId) {
+        match self {
+            Holders::None => *self = Holders::One(token, ticket),
+            Holders::One(first, holder) => {
+                *self = Holders::Many(BTreeMap::from([(*first, *holder), (token, ticket)]));
+            }
+            Holders::Many(all) => {
+                all.insert(token, ticket);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, token: Token) {
+        match self {
+            Holders::One(only, _) if *only == token => *self = Holders::None,
+            Holders::Many(all) => {
+                all.remove(&token);
+                if all.is_empty() {
+                    *self = Holders::None;
+                }
+            }
+            Holders::None | Holders::One(..) => {}
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Holders::None)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Holders::None => 0,
+            Holders::One(..) => 1,
+            Holders::Many(all) => all.len(),
+        }
+    }
+
+    /// In order of grant.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Token, TicketId)> + '_ {
+        let (one, many) = match self {
+            Holders::None => (None, None),
+            Holders::One(token, ticket) => (Some((*token, *ticket)), None),
+            Holders::Many(all) => (None, Some(all)),
+        };
+        one.into_iter().chain(many.into_iter().flatten().map(|(token, ticket)| (*token, *ticket)))
+    }
+}
+
+/// A lock that somebody holds, wants, or lately had.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Lock {
+    pub(super) holders: Holders,
+    /// Sum of the holders' weights.
+    pub(super) used: u64,
+    pub(super) kind: Kind,
+    /// The latest token granted here.
+    pub(super) latest: Token,
+    /// What most locks at most times don't have: on the heap.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Rest {
+    /// In arrival order, so also in order of ticket id.
+    queue: VecDeque<TicketId>,
+    /// A shared holder that waits, ahead of the queue, to be alone.
+    upgrade: Option<TicketId>,
+    history: VecDeque<Past>,
+    opens_at: Time,
+    /// An operator's size, until the lock is idle.
+    resized: Option<Permits>,
+    /// When nobody had or wanted it any more.
+    idle_since: Option<Time>,
+    /// Whether it stands in the queue of idle locks.
+    idle_listed: bool,
+}
+
+impl Lock {
+    fn rest(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// What it can hold at once.
+    pub(super) fn capacity(&self) -> u64 {
+        match self.resized() {
+            Some(permits) => u64::from(permits.get()),
+            None => self.kind.capacity(),
+        }
+    }
+
+    pub(super) fn resized(&self) -> Option<Permits> {
+        self.rest.as_ref().and_then(|rest| rest.resized)
+    }
+
+    pub(super) fn resize(&mut self, permits: Option<Permits>) {
+        if permits.is_some() || self.rest.is_some() {
+            self.rest().resized = permits;
+        }
+    }
+
+    /// Whether the claim fits beside the holders.
+    pub(super) fn fits(&self, claim: Claim) -> bool {
+        self.used + claim.weight() <= self.capacity()
+    }
+
+    pub(super) fn opens_at(&self) -> Time {
+        self.rest.as_ref().map_or(Time::ZERO, |rest| rest.opens_at)
+    }
+
+    pub(super) fn open_at(&mut self, at: Time) {
+        let rest = self.rest();
+        rest.opens_at = rest.opens_at.max(at);
+    }
+
+    pub(super) fn upgrade(&self) -> Option<TicketId> {
+        self.rest.as_ref().and_then(|rest| rest.upgrade)
+    }
+
+    pub(super) fn set_upgrade(&mut self, upgrade: Option<TicketId>) {
+        self.rest().upgrade = upgrade;
+    }
+
+    pub(super) fn queue(
+        &self,
+    ) -> impl ExactSizeIterator<Item = TicketId> + DoubleEndedIterator + '_ {
+        static NOBODY: VecDeque<TicketId> = VecDeque::new();
+        self.rest.as_ref().map_or(&NOBODY, |rest| &rest.queue).iter().copied()
+    }
+
+    pub(super) fn queue_length(&self) -> usize {
+        self.queue().len() + usize::from(self.upgrade().is_some())
+    }
+
+    pub(super) fn head(&self) -> Option<TicketId> {
+        self.queue().next()
+    }
+
+    pub(super) fn enqueue(&mut self, ticket: TicketId) {
+        self.rest().queue.push_back(ticket);
+    }
+
+    /// Place in the queue without counting an upgrade, 0 = next.
+    pub(super) fn place(&self, ticket: TicketId) -> Option<usize> {
+        self.rest.as_ref().and_then(|rest| rest.queue.binary_search(&ticket).ok())
+    }
+
+    pub(super) fn dequeue(&mut self, ticket: TicketId) {
+        if let Some(place) = self.place(ticket) {
+            self.rest().queue.remove(place);
+        }
+    }
+
+    pub(super) fn history(&self) -> impl DoubleEndedIterator<Item = &Past> {
+        self.rest.iter().flat_map(|rest| rest.history.iter())
+    }
+
+    pub(super) fn remember(&mut self, past: Past) {
+        let history = &mut self.rest().history;
+        if history.len() == limits::HISTORY_MAX {
+            history.pop_front();
+        }
+        history.push_back(past);
+    }
+
+    /// Nobody has it and nobody wants it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.holders.is_empty() && self.queue_length() == 0
+    }
+
+    /// Notes since when it is idle; true if it must be put in the queue of idle locks.
+    pub(super) fn becomes_idle(&mut self, now: Time) -> bool {
+        let rest = self.rest();
+        rest.idle_since = Some(now);
+        rest.resized = None;
+        !std::mem::replace(&mut rest.idle_listed, true)
+    }
+
+    pub(super) fn becomes_busy(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest.idle_since = None;
+        }
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Time> {
+        self.rest.as_ref().and_then(|rest| rest.idle_since)
+    }
+
+    /// Counts as idle since then.
+    pub(super) fn idle_from(&mut self, since: Time) {
+        self.rest().idle_since = Some(since);
+    }
+
+    pub(super) fn unlist(&mut self) {
+        self.rest().idle_listed = false;
+    }
+
+    /// How long holders of the past had it on average; `None` without a past.
+    pub(super) fn usual_hold(&self) -> Option<Duration> {
+        let (count, sum) = self
+            .history()
+            .fold((0u32, Duration::ZERO), |(count, sum), past| (count + 1, sum + past.held));
+        (count > 0).then(|| sum / count.max(1))
+    }
+}
+
+/// One ended grant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Past {
+    pub(super) token: Token,
+    pub(super) owner: Owner,
+    pub(super) note: Option<Note>,
+    pub(super) waited: Duration,
+    pub(super) held: Duration,
+    pub(super) ended: Ended,
+    pub(super) at: Time,
+    pub(super) wall: WallTime,
+    pub(super) by: Option<KeyName>,
+}
+
+/// One request from its arrival to the end of its grant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Ticket {
+    pub(super) parts: Parts,
+    pub(super) key: KeyName,
+    pub(super) owner: OwnerName,
+    pub(super) life: TicketLife,
+    pub(super) note: Option<Note>,
+    pub(super) lease: LeaseRecord,
+    pub(super) arrived_at: Time,
+    /// `None` while it waits.
+    pub(super) granted_at: Option<Time>,
+    pub(super) depth: u32,
+    /// What few tickets have: on the heap.
+    pub(super) extra: Option<Box<Extra>>,
+}
+
+/// The locks of a ticket. Most have one, and it costs no allocation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Parts {
+    One(Part),
+    Many(Vec<Part>),
+}
+
+impl Parts {
+    pub(super) fn as_slice(&self) -> &[Part] {
+        match self {
+            Parts::One(part) => std::slice::from_ref(part),
+            Parts::Many(parts) => parts,
+        }
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [Part] {
+        match self {
+            Parts::One(part) => std::slice::from_mut(part),
+            Parts::Many(parts) => parts,
+        }
+    }
+}
+
+/// One lock of a ticket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub(super) name: LockName,
+    pub(super) claim: Claim,
+    /// Zero while it waits.
+    pub(super) token: Token,
+}
+
+/// The flow of control of a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum OwnerName {
+    /// The session itself.
+    Session,
+    /// One of its own that nobody else has.
+    Fresh,
+    /// Named by the client.
+    Named(Owner),
+}
+
+/// What a ticket's life hangs on.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum TicketLife {
+    Session(SessionId),
+    Own { ttl: Duration, expires_at: Time },
+}
+
+/// What few tickets have.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Extra {
+    /// End of the wait.
+    pub(super) wait_until: Option<Time>,
+    /// Nobody listens: when it leaves the queue, or is released if it was granted meanwhile.
+    pub(super) leaves_at: Option<Time>,
+    /// Whether the client made the id.
+    pub(super) named: bool,
+    /// The ids of the request and of its re-entrant followers.
+    pub(super) requests: Vec<RequestKey>,
+    /// The client's own text of the id, to tell it again.
+    pub(super) request: Option<crate::text::RequestId>,
+    pub(super) lock_delay: Duration,
+    pub(super) at_least: Duration,
+    pub(super) recall: Option<RecallRecord>,
+}
+
+/// A request to give back soon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RecallRecord {
+    pub(super) until: Time,
+    pub(super) reason: Reason,
+}
+
+impl Ticket {
+    pub(super) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self.life {
+            TicketLife::Session(id) => Some(id),
+            TicketLife::Own { .. } => None,
+        }
+    }
+
+    pub(super) fn is_granted(&self) -> bool {
+        self.granted_at.is_some()
+    }
+
+    pub(super) fn part(&self, name: &LockName) -> Option<&Part> {
+        self.parts.as_slice().iter().find(|part| part.name == *name)
+    }
+
+    pub(super) fn waited(&self, now: Time) -> Duration {
+        self.granted_at.unwrap_or(now).since(self.arrived_at)
+    }
+
+    pub(super) fn held_for(&self, now: Time) -> Duration {
+        self.granted_at.map_or(Duration::ZERO, |granted| now.since(granted))
+    }
+
+    pub(super) fn wait_until(&self) -> Option<Time> {
+        self.extra.as_ref().and_then(|extra| extra.wait_until)
+    }
+
+    pub(super) fn leaves_at(&self) -> Option<Time> {
+        self.extra.as_ref().and_then(|extra| extra.leaves_at)
+    }
+
+    /// Among whom its owner's name is unique.
+    pub(super) fn owner_key(&self, id: TicketId) -> OwnerKey {
+        match (&self.owner, self.session()) {
+            (OwnerName::Named(owner), Some(session)) => OwnerKey::InSession(session, owner.clone()),
+            (OwnerName::Named(owner), None) => OwnerKey::InKey(self.key.clone(), owner.clone()),
+            (OwnerName::Session, Some(session)) => OwnerKey::Session(session),
+            (OwnerName::Session | OwnerName::Fresh, _) => OwnerKey::Fresh(id),
+        }
+    }
+
+    /// What others see of its owner.
+    pub(super) fn owner_shown(&self, id: TicketId) -> Owner {
+        match (&self.owner, self.session()) {
+            (OwnerName::Named(owner), _) => owner.clone(),
+            (OwnerName::Session, Some(session)) => Owner::made(session.to_string()),
+            (OwnerName::Session | OwnerName::Fresh, _) => Owner::made(format!("o-{}", id.0)),
+        }
+    }
+}
+
+/// An owner in its scope.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum OwnerKey {
+    Session(SessionId),
+    InSession(SessionId, Owner),
+    InKey(KeyName, Owner),
+    Fresh(TicketId),
+}
+
+/// A client's liveness.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Session {
+    pub(super) secret: SessionSecret,
+    pub(super) key: KeyName,
+    pub(super) note: Option<Note>,
+    pub(super) ttl: Duration,
+    pub(super) heard_at: Time,
+    pub(super) expires_at: Time,
+    /// What it holds and waits for.
+    pub(super) tickets: BTreeSet<TicketId>,
+    /// What it lost, to be told in keep-alives.
+    pub(super) lost: VecDeque<(Time, LostGrant)>,
+    /// The numbers of its numbered requests.
+    pub(super) sequences: Sequences,
+    /// The id of the request that opened it, if the client named one.
+    pub(super) request: Option<RequestKey>,
+}
+
+/// A shared holder that waits to be alone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Upgrade {
+    pub(super) ticket: TicketId,
+    pub(super) name: LockName,
+    pub(super) arrived_at: Time,
+    pub(super) wait_until: Time,
+    pub(super) leaves_at: Option<Time>,
+}
