@@ -39,7 +39,7 @@ use crate::view::Usage;
 use due::Deadlines;
 use end::EndedLeases;
 use key::StoredKey;
-use record::{Lock, OwnerKey, Session, Ticket, Upgrade};
+use record::{Lock, OwnerKey, Session, Ticket, TicketSet, Upgrade};
 use request::Requests;
 use session::EndedSessions;
 
@@ -83,6 +83,7 @@ struct State {
 struct Index {
     /// Live tickets by the first half of their lease's hash.
     leases: HashMap<LeaseKey, TicketId>,
+    /// Owners that can come again; a fresh one has its one ticket.
     owners: HashMap<OwnerKey, OwnerTickets>,
     deadlines: Deadlines,
     usage: BTreeMap<KeyName, Usage>,
@@ -96,8 +97,8 @@ struct Index {
 /// What one owner holds and waits for (upgrades by their own number).
 #[derive(Debug, Default)]
 struct OwnerTickets {
-    held: BTreeSet<TicketId>,
-    waiting: BTreeSet<TicketId>,
+    held: TicketSet,
+    waiting: TicketSet,
 }
 
 /// Half of a lease's hash: 128 bits find a ticket as surely as 256.

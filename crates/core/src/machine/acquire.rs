@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::record::{Extra, Kind, OwnerKey, OwnerName, Part, Parts, Ticket, TicketLife};
+use super::record::{Extra, Kind, OwnerKey, OwnerName, Part, Parts, Ticket, TicketLife, TicketSet};
 use super::request::Named;
 use super::{Decided, Machine, Told, invalid, refuse};
 use crate::answer::{Answer, DeniedBy, Refusal};
@@ -136,15 +136,10 @@ impl Machine {
 
     /// The owner's ticket that holds this lock: looked for among what the owner holds or among the lock's holders,
     /// whichever are fewer.
-    fn holding(
-        &self,
-        owner: &OwnerKey,
-        held: &std::collections::BTreeSet<TicketId>,
-        want: &Want,
-    ) -> Option<TicketId> {
+    fn holding(&self, owner: &OwnerKey, held: &TicketSet, want: &Want) -> Option<TicketId> {
         let lock = self.state.locks.get(&want.name)?;
         if held.len() <= lock.holders.len() {
-            return held.iter().copied().find(|id| self.ticket(*id).part(&want.name).is_some());
+            return held.iter().find(|id| self.ticket(*id).part(&want.name).is_some());
         }
         lock.holders.iter().map(|(_, id)| id).find(|id| self.ticket(*id).owner_key(*id) == *owner)
     }

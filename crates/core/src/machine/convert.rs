@@ -95,8 +95,9 @@ impl Machine {
 
     pub(super) fn index_upgrade(&mut self, upgrade_id: TicketId) {
         let upgrade = &self.state.upgrades[&upgrade_id];
-        let owner = self.state.tickets[&upgrade.ticket].owner_key(upgrade.ticket);
-        self.index.owners.entry(owner).or_default().waiting.insert(upgrade_id);
+        if let Some(owner) = self.state.tickets[&upgrade.ticket].shared_owner() {
+            self.index.owners.entry(owner).or_default().waiting.insert(upgrade_id);
+        }
         self.index.deadlines.add(upgrade.wait_until, super::due::Due::Wait(upgrade_id));
         if let Some(at) = upgrade.leaves_at {
             self.index.deadlines.add(at, super::due::Due::Leave(upgrade_id));
@@ -149,9 +150,10 @@ impl Machine {
     /// Takes an upgrade out of every index; the grant stays as it is.
     pub(super) fn drop_upgrade(&mut self, upgrade_id: TicketId) {
         let upgrade = self.state.upgrades.remove(&upgrade_id).expect("the caller looked: it waits");
-        let owner = self.ticket(upgrade.ticket).owner_key(upgrade.ticket);
-        if let Some(owned) = self.index.owners.get_mut(&owner) {
-            owned.waiting.remove(&upgrade_id);
+        if let Some(owner) = self.ticket(upgrade.ticket).shared_owner()
+            && let Some(owned) = self.index.owners.get_mut(&owner)
+        {
+            owned.waiting.remove(upgrade_id);
         }
         self.index.deadlines.remove(upgrade.wait_until, super::due::Due::Wait(upgrade_id));
         if let Some(at) = upgrade.leaves_at {
@@ -166,20 +168,24 @@ impl Machine {
 
     /// A ticket ends while it waits to be alone: that wait ends, too.
     pub(super) fn drop_upgrades_of(&mut self, id: TicketId, ended: Ended) {
-        let pending: Vec<TicketId> = self
-            .ticket(id)
-            .parts
-            .as_slice()
-            .iter()
-            .filter_map(|part| self.state.locks[&part.name].upgrade())
-            .filter(|upgrade_id| self.state.upgrades[upgrade_id].ticket == id)
-            .collect();
-        for upgrade_id in pending {
+        for upgrade_id in self.upgrades_of(id) {
             self.drop_upgrade(upgrade_id);
             let token = self.ticket(id).parts.as_slice().first().map(|part| part.token);
             let finished = Refusal::RequestFinished { ended, token };
             self.settle(upgrade_id, Settled::Refused(Box::new(finished)));
         }
+    }
+
+    /// The upgrades a ticket waits for.
+    pub(super) fn upgrades_of(&self, id: TicketId) -> Vec<TicketId> {
+        let locks = self
+            .ticket(id)
+            .parts
+            .as_slice()
+            .iter()
+            .filter_map(|part| self.state.locks.get(&part.name));
+        let upgrades = locks.filter_map(|lock| lock.upgrade());
+        upgrades.filter(|upgrade_id| self.state.upgrades[upgrade_id].ticket == id).collect()
     }
 
     /// Gives the grant to whoever was given the handle: a new lease, higher tokens, never free in between.

@@ -135,16 +135,27 @@ impl Machine {
             if holders_owner == *owner {
                 return Some(holder);
             }
-            if let Some(owned) = self.index.owners.get(&holders_owner) {
-                for waiting in &owned.waiting {
-                    walk.add(*waiting, (at, name.clone()), Some(holder));
-                }
+            for waiting in self.waits_of(&holders_owner) {
+                walk.add(waiting, (at, name.clone()), Some(holder));
             }
         }
         if upgrading.is_none() {
             self.look_ahead(walk, at, name, lock);
         }
         None
+    }
+
+    /// The tickets and upgrades an owner waits for.
+    fn waits_of(&self, owner: &OwnerKey) -> Vec<TicketId> {
+        match owner {
+            OwnerKey::Fresh(id) => self.upgrades_of(*id),
+            _ => self
+                .index
+                .owners
+                .get(owner)
+                .map(|owned| owned.waiting.iter().collect())
+                .unwrap_or_default(),
+        }
     }
 
     /// Everybody ahead in the queue must be served first.

@@ -230,18 +230,20 @@ impl Machine {
     /// Enters a ticket into every index; the mirror of [`Self::unindex`], also used when a snapshot is opened.
     pub(super) fn index_ticket(&mut self, id: TicketId) {
         let ticket = self.state.tickets.get(&id).expect("the ticket was stored");
-        let owned = self.index.owners.entry(ticket.owner_key(id)).or_default();
+        if let Some(owner) = ticket.shared_owner() {
+            let owned = self.index.owners.entry(owner).or_default();
+            let tickets = if ticket.is_granted() { &mut owned.held } else { &mut owned.waiting };
+            tickets.insert(id);
+        }
         let usage = self.index.usage.entry(ticket.key.clone()).or_default();
         self.index.leases.insert(lease_key(&ticket.lease.hash()), id);
         let deadlines = &mut self.index.deadlines;
         if ticket.is_granted() {
-            owned.held.insert(id);
             usage.held += ticket.parts.as_slice().len() as u32;
             if let TicketLife::Own { expires_at, .. } = ticket.life {
                 deadlines.add(expires_at, Due::Grant(id));
             }
         } else {
-            owned.waiting.insert(id);
             usage.waiting += 1;
             self.index.waiting.insert(id);
             if let Some(until) = ticket.wait_until() {
@@ -261,10 +263,11 @@ impl Machine {
     /// Takes a ticket out of every index.
     pub(super) fn unindex(&mut self, id: TicketId) {
         let ticket = self.state.tickets.get(&id).expect("an indexed ticket exists");
-        let owner = ticket.owner_key(id);
-        if let Some(owned) = self.index.owners.get_mut(&owner) {
-            owned.held.remove(&id);
-            owned.waiting.remove(&id);
+        if let Some(owner) = ticket.shared_owner()
+            && let Some(owned) = self.index.owners.get_mut(&owner)
+        {
+            owned.held.remove(id);
+            owned.waiting.remove(id);
             if owned.held.is_empty() && owned.waiting.is_empty() {
                 self.index.owners.remove(&owner);
             }

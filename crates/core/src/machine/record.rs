@@ -116,6 +116,63 @@ impl Holders {
     }
 }
 
+/// A set of tickets that mostly has one member, which costs no allocation.
+#[derive(Clone, Debug, Default)]
+pub(super) enum TicketSet {
+    #[default]
+    Empty,
+    One(TicketId),
+    Many(BTreeSet<TicketId>),
+}
+
+impl TicketSet {
+    pub(super) fn insert(&mut self, id: TicketId) {
+        match self {
+            TicketSet::Empty => *self = TicketSet::One(id),
+            TicketSet::One(first) if *first == id => {}
+            TicketSet::One(first) => *self = TicketSet::Many(BTreeSet::from([*first, id])),
+            TicketSet::Many(all) => {
+                all.insert(id);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: TicketId) {
+        match self {
+            TicketSet::One(only) if *only == id => *self = TicketSet::Empty,
+            TicketSet::Many(all) => {
+                all.remove(&id);
+                if all.is_empty() {
+                    *self = TicketSet::Empty;
+                }
+            }
+            TicketSet::Empty | TicketSet::One(_) => {}
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, TicketSet::Empty)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            TicketSet::Empty => 0,
+            TicketSet::One(_) => 1,
+            TicketSet::Many(all) => all.len(),
+        }
+    }
+
+    /// In arrival order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = TicketId> + '_ {
+        let (one, many) = match self {
+            TicketSet::Empty => (None, None),
+            TicketSet::One(id) => (Some(*id), None),
+            TicketSet::Many(all) => (None, Some(all)),
+        };
+        one.into_iter().chain(many.into_iter().flatten().copied())
+    }
+}
+
 /// A lock that somebody holds, wants, or lately had.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Lock {
@@ -415,13 +472,22 @@ impl Ticket {
         self.extra.as_ref().and_then(|extra| extra.leaves_at)
     }
 
-    /// Among whom its owner's name is unique.
+    /// Its owner in its scope.
     pub(super) fn owner_key(&self, id: TicketId) -> OwnerKey {
+        self.shared_owner().unwrap_or(OwnerKey::Fresh(id))
+    }
+
+    /// Its owner in its scope, if that can have other tickets.
+    pub(super) fn shared_owner(&self) -> Option<OwnerKey> {
         match (&self.owner, self.session()) {
-            (OwnerName::Named(owner), Some(session)) => OwnerKey::InSession(session, owner.clone()),
-            (OwnerName::Named(owner), None) => OwnerKey::InKey(self.key.clone(), owner.clone()),
-            (OwnerName::Session, Some(session)) => OwnerKey::Session(session),
-            (OwnerName::Session | OwnerName::Fresh, _) => OwnerKey::Fresh(id),
+            (OwnerName::Named(owner), Some(session)) => {
+                Some(OwnerKey::InSession(session, owner.clone()))
+            }
+            (OwnerName::Named(owner), None) => {
+                Some(OwnerKey::InKey(self.key.clone(), owner.clone()))
+            }
+            (OwnerName::Session, Some(session)) => Some(OwnerKey::Session(session)),
+            (OwnerName::Session | OwnerName::Fresh, _) => None,
         }
     }
 

@@ -161,7 +161,7 @@ impl Machine {
         let session = cancel.session.map(|handle| handle.id);
         let key = request_key(&cancel.caller.key, session, cancel.names.iter(), &cancel.request);
         match self.state.requests.get(&key).map(|seen| seen.state) {
-            Some(RequestState::Ticket(id)) => Ok(Answer::Released(self.cancel_ticket(id))),
+            Some(RequestState::Ticket(id)) => Ok(Answer::Released(self.cancel_entry(id, key))),
             Some(RequestState::Ended(ended, token)) => self.cancel_again(ended, token),
             Some(RequestState::Session(_)) => refuse(Refusal::RequestIdReused),
             None => self.cancel_unseen(key, session, cancel),
@@ -170,6 +170,20 @@ impl Machine {
 
     fn is_numbered(&self, cancel: &Cancel) -> bool {
         cancel.session.is_some() && cancel.request.sequence().is_some()
+    }
+
+    /// Giving up a re-entrant request takes off the level it put on; any other gives up its ticket.
+    fn cancel_entry(&mut self, id: TicketId, key: RequestKey) -> Released {
+        let now = self.state.now;
+        let ticket = self.ticket_mut(id);
+        if ticket.depth <= 1 {
+            return self.cancel_ticket(id);
+        }
+        ticket.depth -= 1;
+        ticket.extra().requests.retain(|request| *request != key);
+        let (depth, held_for) = (ticket.depth, ticket.held_for(now));
+        self.state.requests.end(key, Ended::Cancelled, None, now);
+        Released { released: false, cancelled: true, depth, held_for, locks: vec![] }
     }
 
     fn cancel_ticket(&mut self, id: TicketId) -> Released {

@@ -114,7 +114,7 @@ impl Machine {
         let RequestName::Client(text) = &request.request else { return Ok(Err(Named::Unnamed)) };
         let session = session_of(&request.life);
         if text.as_str().starts_with(MADE) {
-            return self.find_made(text).map(Ok);
+            return self.find_made(request, text).map(Ok);
         }
         let names = request.wants.iter().map(|want| &want.name);
         let key = request_key(&request.caller.key, session, names, text);
@@ -144,8 +144,14 @@ impl Machine {
     }
 
     /// An id the machine made is known while its ticket lives; after that it is over.
-    fn find_made(&mut self, text: &RequestId) -> Decided<Answer> {
+    fn find_made(&mut self, request: &Acquire, text: &RequestId) -> Decided<Answer> {
+        let same_names = |id: &TicketId| {
+            let parts = self.ticket(*id).parts.as_slice();
+            parts.len() == request.wants.len()
+                && request.wants.iter().all(|want| parts.iter().any(|p| p.name == want.name))
+        };
         match self.ticket_made(text) {
+            Some(id) if !same_names(&id) => refuse(Refusal::RequestIdReused),
             Some(id) => self.answer_again(RequestState::Ticket(id)),
             None => refuse(Refusal::RequestFinished { ended: Ended::Over, token: None }),
         }
