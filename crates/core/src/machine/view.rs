@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Machine;
 use super::record::{Kind, Lock, Past, TicketLife};
+use crate::answer::Queued;
 use crate::id::{Permits, SessionId, TicketId, Token};
 use crate::limits;
 use crate::text::{KeyName, LockName};
@@ -138,6 +139,18 @@ impl Machine {
         let Some(lock) = self.state.locks.get(name) else { return (false, None) };
         let current = lock.holders.iter().any(|(held, _)| held == token);
         (current, Some(lock.latest).filter(|token| *token != Token::default()))
+    }
+
+    /// The place of a request that stands in a queue; `None` once it does not.
+    pub fn place(&self, ticket: TicketId) -> Option<Queued> {
+        let waits = self.state.tickets.get(&ticket).is_some_and(|ticket| !ticket.is_granted());
+        waits.then(|| self.queued(ticket))
+    }
+
+    /// The locks behind a live lease, by its hash: what a key limited to some names must cover to use the lease.
+    pub fn names_of_lease(&self, hash: &[u8; 32]) -> Vec<LockName> {
+        let Some(id) = self.ticket_of_lease(hash) else { return vec![] };
+        self.ticket(id).parts.as_slice().iter().map(|part| part.name.clone()).collect()
     }
 
     /// Every live grant in order of token.
