@@ -104,7 +104,7 @@ impl Machine {
         }
     }
 
-    fn upgrade_queued(&self, upgrade_id: TicketId) -> Queued {
+    pub(super) fn upgrade_queued(&self, upgrade_id: TicketId) -> Queued {
         let upgrade = &self.state.upgrades[&upgrade_id];
         let now = self.state.now;
         Queued {

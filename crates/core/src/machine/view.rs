@@ -143,6 +143,9 @@ impl Machine {
 
     /// The place of a request that stands in a queue; `None` once it does not.
     pub fn place(&self, ticket: TicketId) -> Option<Queued> {
+        if self.state.upgrades.contains_key(&ticket) {
+            return Some(self.upgrade_queued(ticket));
+        }
         let waits = self.state.tickets.get(&ticket).is_some_and(|ticket| !ticket.is_granted());
         waits.then(|| self.queued(ticket))
     }
