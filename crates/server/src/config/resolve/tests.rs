@@ -1,0 +1,101 @@
+use super::*;
+
+fn load(text: &str) -> Result<Config, String> {
+    let file = parse(text)?;
+    resolve(&Overrides::default(), file, None).map_err(|error| error.to_string())
+}
+
+fn complaint(text: &str) -> String {
+    load(text).expect_err("this configuration is wrong")
+}
+
+#[test]
+fn nothing_said_is_a_server_on_loopback() {
+    let config = load("").unwrap();
+    assert_eq!(config.listen, [Listen::Tcp("127.0.0.1:7420".parse().unwrap())]);
+    assert_eq!(config.data, PathBuf::from("./tenure-data"));
+    assert_eq!(config.settings.hold, Duration::from_secs(25));
+    assert_eq!(config.drain, Duration::from_secs(30));
+    assert_eq!(config.settings.durability, Durability::Disk);
+}
+
+#[test]
+fn a_flag_is_over_the_file() {
+    let file = parse("[server]\nlisten = [\"127.0.0.1:1\"]\ndrain = \"1s\"\nname = \"a\"").unwrap();
+    let flags = Overrides {
+        listen: Some(vec!["unix:/run/t.sock".into(), "[::1]:7".into()]),
+        drain: Some("5m".into()),
+        durability: Some("memory".into()),
+        ..Overrides::default()
+    };
+    let config = resolve(&flags, file, None).unwrap();
+    assert_eq!(config.listen[0], Listen::Unix("/run/t.sock".into()));
+    assert_eq!(config.listen[1], Listen::Tcp("[::1]:7".parse().unwrap()));
+    assert_eq!(config.drain, Duration::from_secs(300));
+    assert_eq!(config.settings.name, "a");
+    assert_eq!(config.settings.durability, Durability::Memory);
+}
+
+#[test]
+fn an_unknown_key_stops_the_start_and_names_its_neighbours() {
+    let complaint = complaint("[server]\nlissen = []");
+    assert!(complaint.contains("lissen") && complaint.contains("listen"), "{complaint}");
+    assert!(complaint.contains("line 2"), "{complaint}");
+}
+
+#[test]
+fn a_key_of_a_later_version_is_told_apart_from_a_typing_error() {
+    assert!(complaint("[cluster]\nnode_id = 1").contains("`cluster` is not in this version"));
+    assert!(complaint("[backend]\nstore = \"etcd://x\"").contains("`backend.store`"));
+}
+
+#[test]
+fn plain_http_beyond_loopback_must_be_asked_for() {
+    let far = "[server]\nlisten = [\"0.0.0.0:7420\"]";
+    assert!(complaint(far).contains("--insecure"));
+    assert!(load(&format!("{far}\ninsecure = true")).is_ok());
+    assert!(load(&format!("{far}\n[tls]\ncert = \"c\"\nkey = \"k\"")).is_ok());
+    assert!(complaint("[server]\nadmin_listen = \"10.0.0.1:1\"").contains("10.0.0.1:1"));
+}
+
+#[test]
+fn half_a_certificate_is_refused() {
+    assert!(complaint("[tls]\ncert = \"c\"").contains("tls.key"));
+    assert!(complaint("[tls]\nkey = \"k\"").contains("tls.cert"));
+    assert!(complaint("[tls]\nclient_ca = \"ca\"").contains("tls.client_ca"));
+    assert!(load("[tls]\nclient_ca = \"\"").is_ok());
+}
+
+#[test]
+fn a_key_has_a_hash_roles_prefixes_and_limits() {
+    let hash = "00".repeat(31) + "fF";
+    let config = load(&format!(
+        "[[keys]]\nname = \"ci\"\nsha256 = \"{hash}\"\nroles = [\"lock\"]\nprefixes = [\"ci/\"]\nmax_ttl = \"1h\"\nheld = 3"
+    ))
+    .unwrap();
+    let key = &config.keys[0];
+    assert_eq!(key.sha256.unwrap()[31], 0xff);
+    assert_eq!(key.ttl_max, Some(Duration::from_secs(3600)));
+    assert_eq!(key.quota.as_ref().unwrap().held_max, Some(3));
+    assert!(complaint("[[keys]]\nname = \"a\"\nsha256 = \"12\"\nroles = []").contains("sha256sum"));
+    assert!(complaint("[[keys]]\nname = \"a\"\nroles = [\"god\"]").contains("operator"));
+    let twice = "[[keys]]\nname = \"a\"\nroles = []\n".repeat(2);
+    assert!(complaint(&twice).contains("twice"));
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_by_name() {
+    for (text, name) in [
+        ("[server]\nhold = \"11m\"", "server.hold"),
+        ("[server]\nhold = -1", "hold"),
+        ("[server]\nlisten = [\"nowhere\"]", "nowhere"),
+        ("[server]\nlisten = []", "listen"),
+        ("[limits]\nconnections = 0", "limits.connections"),
+        ("[log]\nformat = \"xml\"", "log.format"),
+        ("[log]\nlevel = \"a=b=c\"", "log.level"),
+        ("[backend]\ndurability = \"hope\"", "durability"),
+    ] {
+        let complaint = complaint(text);
+        assert!(complaint.contains(name), "{text}: {complaint}");
+    }
+}

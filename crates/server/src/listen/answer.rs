@@ -1,0 +1,180 @@
+//! From a request to its answer: what holds for every route.
+
+use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use futures::FutureExt;
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use tenure_log::Reason;
+use tokio::time::timeout;
+use tower::Service as _;
+
+use super::House;
+use super::body::Counted;
+use super::cors;
+use super::crowd::{Full, Vitals};
+use crate::app::App;
+use crate::error::Refused;
+use crate::identity::Peer;
+use crate::metrics::{self, Answered};
+
+/// How long an answer to a connection in the reserve may take.
+const RESERVE_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// What a handler that said nothing is counted as.
+const UNSAID: Answered = Answered { route: "other", code: "" };
+
+/// Answers the requests of one connection.
+#[derive(Clone)]
+pub(super) struct Answering {
+    app: App,
+    router: Router,
+    peer: Peer,
+    vitals: Arc<Vitals>,
+}
+
+impl Answering {
+    pub(super) fn new(house: &House, peer: Peer, vitals: Arc<Vitals>) -> Self {
+        Answering { app: house.app.clone(), router: house.router.clone(), peer, vitals }
+    }
+}
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Response<Counted>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Response<Counted>>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let in_progress = self.vitals.begin(request.version() == Version::HTTP_2);
+        let this = self.clone();
+        Box::pin(async move {
+            let response = this.answer(request.map(Body::new)).await?;
+            Ok(response.map(|body| Counted::new(body, in_progress)))
+        })
+    }
+}
+
+impl Answering {
+    /// The answer; an error closes the connection without one.
+    async fn answer(&self, mut request: Request<Body>) -> io::Result<Response<Body>> {
+        let began = Instant::now();
+        let method = request.method().clone();
+        let path = self.app.settings.access_log.then(|| request.uri().path().to_owned());
+        let origin = cors::allowed(&self.app.settings.cors_origins, request.headers());
+        if let Some(origin) = &origin
+            && cors::is_preflight(&request)
+        {
+            return Ok(cors::preflight(origin));
+        }
+        request.extensions_mut().insert(self.peer.clone());
+        let mut response = self.route(request).await?;
+        if let Some(origin) = origin {
+            cors::allow(origin, response.headers_mut());
+        }
+        if self.vitals.reserve || self.app.drain.is_draining() {
+            // Hyper leaves this out of HTTP/2, where it means nothing.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.note(&method, path, &response, began.elapsed());
+        Ok(response)
+    }
+
+    async fn route(&self, request: Request<Body>) -> io::Result<Response<Body>> {
+        if request.uri().path() == metrics::PATH {
+            let (parts, _) = request.into_parts();
+            let scraped = metrics::scrape(&self.app, &parts).await;
+            return Ok(scraped.unwrap_or_else(|refused| problem(&refused)));
+        }
+        let mut router = self.router.clone();
+        let answering = AssertUnwindSafe(router.call(request)).catch_unwind();
+        let answered = match self.vitals.reserve {
+            false => answering.await,
+            true => timeout(RESERVE_ANSWER_MAX, answering).await.map_err(|_| {
+                // What becomes of the request is not known, and a broken connection says just that.
+                io::Error::from(io::ErrorKind::TimedOut)
+            })?,
+        };
+        Ok(match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => problem(&Refused::bug("a handler panicked")),
+        })
+    }
+
+    fn note(&self, method: &Method, path: Option<String>, answer: &Response<Body>, took: Duration) {
+        let answered = answer.extensions().get::<Answered>().copied().unwrap_or(UNSAID);
+        let status = answer.status();
+        self.app.metrics.http(answered, method, status, took);
+        let (route, code) = (answered.route, answered.code);
+        if took > self.app.settings.slow && !may_wait(route) {
+            let took = took.as_secs_f64();
+            tracing::warn!(event = "slow_request", route, status = status.as_u16(), code, took);
+        }
+        if let Some(path) = path {
+            // The path without its query: compatibility routes have secrets there.
+            let (method, took) = (method.as_str(), took.as_secs_f64());
+            tracing::info!(event = "access", method, path, status = status.as_u16(), code, took);
+        }
+    }
+}
+
+/// Whether taking long is what the route is for.
+fn may_wait(route: &str) -> bool {
+    ["acquire", "convert", "changes", "events", "getlock", "begin", "other"]
+        .iter()
+        .any(|waits| route.ends_with(waits))
+}
+
+/// A refusal that no route made.
+fn problem(refused: &Refused) -> Response<Body> {
+    let body = serde_json::to_vec(&*refused.problem).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = refused.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    refused.write_headers(headers);
+    let code = refused.problem.code.as_str();
+    response.extensions_mut().insert(Answered { route: "other", code });
+    response
+}
+
+/// A whole HTTP/1.1 answer for a connection that there is no room for.
+pub(super) fn no_room(full: Full) -> Vec<u8> {
+    let mut refused = Refused::unavailable(Reason::Overloaded);
+    refused.problem.limit = Some(full.limit().to_owned());
+    refused.problem.max = Some(full.max());
+    let body = serde_json::to_vec(&*refused.problem).unwrap_or_default();
+    let mut headers = http::HeaderMap::new();
+    refused.write_headers(&mut headers);
+    let mut answer = format!("HTTP/1.1 {}\r\n", refused.status());
+    for (name, value) in &headers {
+        answer += &format!("{name}: {}\r\n", value.to_str().unwrap_or_default());
+    }
+    answer += &format!(
+        "content-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    [answer.into_bytes(), body].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_room_is_a_whole_answer() {
+        let answer = String::from_utf8(no_room(Full::House(7))).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n"), "{head}");
+        assert!(head.contains(&format!("content-length: {}", body.len())));
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&problem["code"], &problem["limit"]), (&"unavailable".into(), &"connections".into()));
+    }
+}

@@ -1,0 +1,126 @@
+//! Which counters there are.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry};
+
+use super::labels::{Http, Mode, Outcome};
+
+/// One label whose values are fixed words.
+pub(super) type Word = [(&'static str, &'static str); 1];
+type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Bounds of every histogram of seconds: 100 µs to 60 s.
+const SECONDS: [f64; 18] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0,
+];
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+/// Every counter that is counted as things happen, and the registry that knows their names.
+pub(super) struct Meters {
+    pub(super) registry: Registry,
+    pub(super) acquires: [[Counter; Outcome::ALL.len()]; Mode::ALL.len()],
+    pub(super) wait: [Histogram; Mode::ALL.len()],
+    pub(super) hold: [Histogram; Mode::ALL.len()],
+    pub(super) handover: Histogram,
+    pub(super) ended: Family<Word, Counter>,
+    pub(super) recalls: Counter,
+    /// Of those renewed, of those lost.
+    pub(super) renewals: [Counter; 2],
+    pub(super) releases_lost: Counter,
+    pub(super) replays: Counter,
+    pub(super) deadlocks: Counter,
+    pub(super) changes: Counter,
+    pub(super) subscribers: Gauge,
+    pub(super) feed_resyncs: Counter,
+    pub(super) feed_slow: Counter,
+    pub(super) http_requests: Family<Http, Counter>,
+    pub(super) http_seconds: Seconds<Word>,
+    pub(super) held_answers: Gauge,
+    pub(super) connections: Gauge,
+    pub(super) auth_failures: Family<Word, Counter>,
+    pub(super) limit_hits: Family<Word, Counter>,
+    pub(super) doubledutch: Family<Word, Counter>,
+}
+
+/// Registers a metric and hands it back.
+fn named<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Meters {
+    pub(super) fn new() -> Self {
+        let mut r = Registry::with_prefix("tenure");
+        let acquires = acquires(&mut r);
+        let wait = by_mode(&mut r, "acquire_wait_seconds", "Time from an acquire to its grant");
+        let hold = by_mode(&mut r, "hold_seconds", "Time from a grant to its release");
+        let renewals = renewals(&mut r);
+        let http_seconds = Seconds::<Word>::new_with_constructor(seconds as fn() -> Histogram);
+        Meters {
+            acquires,
+            wait,
+            hold,
+            renewals,
+            handover: named(&mut r, "handover_seconds", "Release committed to next grant answered", seconds()),
+            ended: named(&mut r, "grants_ended", "Grants that ended, by reason", Family::default()),
+            recalls: named(&mut r, "recalls", "Times a lock was recalled", Counter::default()),
+            releases_lost: named(&mut r, "releases_lost", "Releases of what was lost before", Counter::default()),
+            replays: named(&mut r, "request_replays", "Requests answered again by their id", Counter::default()),
+            deadlocks: named(&mut r, "deadlocks", "Requests refused because of a cycle", Counter::default()),
+            changes: changes(&mut r),
+            subscribers: subscribers(&mut r),
+            feed_resyncs: named(&mut r, "feed_resyncs", "Readers told to read again", Counter::default()),
+            feed_slow: named(&mut r, "feed_slow", "Readers cut off as too slow", Counter::default()),
+            http_requests: named(&mut r, "http_requests", "Requests answered", Family::default()),
+            http_seconds: named(&mut r, "http_request_seconds", "Time to the head of the answer", http_seconds),
+            held_answers: named(&mut r, "http_held_answers", "Answers held back now", Gauge::default()),
+            connections: named(&mut r, "http_connections", "Connections open now", Gauge::default()),
+            auth_failures: named(&mut r, "auth_failures", "Requests without a good key", Family::default()),
+            limit_hits: named(&mut r, "limit_hits", "Requests refused by a limit", Family::default()),
+            doubledutch: named(&mut r, "doubledutch_requests", "Requests to DoubleDutch's routes", Family::default()),
+            registry: r,
+        }
+    }
+}
+
+fn acquires(r: &mut Registry) -> [[Counter; Outcome::ALL.len()]; Mode::ALL.len()] {
+    type Labels = [(&'static str, &'static str); 2];
+    let family: Family<Labels, Counter> =
+        named(r, "acquires", "Acquires answered, by outcome", Family::default());
+    Mode::ALL.map(|mode| {
+        Outcome::ALL.map(|outcome| {
+            family.get_or_create_owned(&[("mode", mode.as_str()), ("outcome", outcome.as_str())])
+        })
+    })
+}
+
+fn by_mode(r: &mut Registry, name: &str, help: &str) -> [Histogram; Mode::ALL.len()] {
+    let family = Seconds::<Word>::new_with_constructor(seconds as fn() -> Histogram);
+    let family = named(r, name, help, family);
+    Mode::ALL.map(|mode| family.get_or_create_owned(&[("mode", mode.as_str())]))
+}
+
+fn renewals(r: &mut Registry) -> [Counter; 2] {
+    let family: Family<Word, Counter> =
+        named(r, "renewals", "Renewals and keep-alives", Family::default());
+    ["renewed", "lost"].map(|outcome| family.get_or_create_owned(&[("outcome", outcome)]))
+}
+
+fn changes(r: &mut Registry) -> Counter {
+    let family: Family<Word, Counter> =
+        named(r, "changes", "Changes told to readers", Family::default());
+    family.get_or_create_owned(&[("kind", "lock")])
+}
+
+fn subscribers(r: &mut Registry) -> Gauge {
+    let family: Family<Word, Gauge> =
+        named(r, "subscribers", "Readers of changes connected now", Family::default());
+    family.get_or_create_owned(&[("kind", "changes")])
+}
