@@ -1,1 +1,4 @@
-//! The service from outside.
+//! The service from outside: a real server on a free port, in memory or in a directory of its own, spoken to by HTTP.
+
+mod fixture;
+mod service;

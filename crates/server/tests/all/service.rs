@@ -1,0 +1,1 @@
+//! Doors, keys, limits, certificates, drain.
