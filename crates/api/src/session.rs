@@ -15,7 +15,7 @@ use crate::wire;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSessionRequest {
-    /// How long it lives without a keep-alive, 100 ms to 366 days; 30 s if absent.
+    /// How long it lives without a keep-alive, 100 ms to 366 days; 15 s if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Seconds>,
     /// Free text, shown to others.

@@ -28,4 +28,5 @@ pub use config::{
 };
 pub use identity::{Forbidden, Identity, Limited, Needs, NotIdentified, Peer, Unauthenticated};
 pub use keys::new_secret;
+pub use routes::router;
 pub use serve::{Exit, Service, StartError, serve};

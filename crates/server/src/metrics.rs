@@ -3,6 +3,7 @@
 mod build;
 mod labels;
 mod observe;
+mod rates;
 mod render;
 mod scrape;
 
@@ -16,6 +17,7 @@ use build::Meters;
 pub use labels::{Mode, Outcome};
 use labels::{Http, method_label};
 use observe::HandOvers;
+use rates::Rates;
 pub(crate) use scrape::{PATH, scrape};
 
 /// All counters of a server; a cheap handle.
@@ -25,6 +27,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     meters: Meters,
     hand_overs: HandOvers,
+    rates: Rates,
 }
 
 /// What a handler says about its answer, in the answer's extensions, for `tenure_http_requests_total`.
@@ -45,7 +48,11 @@ impl Default for Metrics {
 impl Metrics {
     /// Counters at zero.
     pub fn new() -> Self {
-        Metrics(Arc::new(Inner { meters: Meters::new(), hand_overs: HandOvers::default() }))
+        Metrics(Arc::new(Inner {
+            meters: Meters::new(),
+            hand_overs: HandOvers::default(),
+            rates: Rates::new(Instant::now()),
+        }))
     }
 
     /// Counts a grant that is about to be answered.
@@ -153,6 +160,11 @@ impl Metrics {
         self.0.meters.feed_slow.inc();
     }
 
+    /// Events per second, over the last seconds.
+    pub fn rates(&self) -> tenure_api::Rates {
+        self.0.rates.per_second(Instant::now())
+    }
+
     /// A connection is open until this is dropped.
     pub(crate) fn connection(&self) -> Connection {
         self.0.meters.connections.inc();
@@ -166,7 +178,9 @@ impl Metrics {
 
     /// Notes the changes of a batch; called by the log, so it does not wait for anything.
     pub(crate) fn changed(&self, changes: &[Change]) {
-        observe::changed(&self.0.meters, &self.0.hand_overs, changes, Instant::now());
+        let now = Instant::now();
+        self.0.rates.changed(changes, now);
+        observe::changed(&self.0.meters, &self.0.hand_overs, changes, now);
     }
 }
 

@@ -1,0 +1,185 @@
+//! The service about itself: who asks, what it is doing, whether it works, how it ends.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::response::Response;
+use tenure_api::{
+    Cluster, DrainAnswer, DrainRequest, Info, InfoKey, LockCounts, Member, Problem, RoleName,
+    Seconds, Stats, TopLock,
+};
+use tenure_core::{Machine, Page, Role, Sort, limits};
+use tenure_log::Reason;
+
+use super::call::{self, Call, HOLD_MAX};
+use super::reply;
+use crate::body::BODY_BYTES_MAX;
+use crate::error::Refused;
+use crate::openapi;
+
+/// Locks with the longest queues that are shown.
+const TOP: usize = 10;
+/// How long holders may renew if the request says nothing.
+const DRAIN_DEFAULT: Duration = Duration::from_secs(30);
+/// Longest drain.
+const DRAIN_MAX: Duration = Duration::from_secs(3600);
+/// What this server can do beyond the first version, by name.
+const FEATURES: [&str; 8] =
+    ["locks", "semaphores", "many", "sessions", "deadlocks", "changes", "keys", "text"];
+
+/// The key of this request, and what this server is and can do.
+#[utoipa::path(get, path = "/v1", tag = "service", responses((status = 200, body = Info), (status = "default", body = Problem)))]
+pub(super) async fn info(call: Call) -> Result<Response, Refused> {
+    let caller = call.app.identify(&call.parts)?;
+    call.no_query()?;
+    let status = call.app.log.status();
+    let settings = &call.app.settings;
+    call.ok(&Info {
+        key: InfoKey {
+            name: caller.name.clone(),
+            roles: caller.roles.iter().copied().map(RoleName::from).collect(),
+            prefixes: caller.prefixes.clone(),
+        },
+        name: settings.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: status.node,
+        backend: "log".to_owned(),
+        store: None,
+        durability: status.durability.as_str().to_owned(),
+        features: FEATURES.map(str::to_owned).to_vec(),
+        capabilities: capabilities(),
+        limits: bounds(settings.waiters_max, settings.sessions_max),
+    })
+}
+
+/// What the backend does by itself, for clients that work on several.
+fn capabilities() -> BTreeMap<String, bool> {
+    let can = [
+        ("deadlock_detection", true),
+        ("many_at_once", true),
+        ("ordered_changes", true),
+        ("cluster", false),
+    ];
+    can.into_iter().map(|(name, can)| (name.to_owned(), can)).collect()
+}
+
+fn bounds(waiters_max: usize, sessions_max: usize) -> BTreeMap<String, u64> {
+    let bounds = [
+        ("name_bytes", limits::NAME_BYTES_MAX as u64),
+        ("note_bytes", limits::NOTE_BYTES_MAX as u64),
+        ("owner_bytes", limits::OWNER_BYTES_MAX as u64),
+        ("request_id_bytes", limits::REQUEST_ID_BYTES_MAX as u64),
+        ("body_bytes", BODY_BYTES_MAX as u64),
+        ("ttl", limits::TTL_MAX.as_secs()),
+        ("wait", limits::WAIT_MAX.as_secs()),
+        ("hold", HOLD_MAX.as_secs()),
+        ("lock_delay", limits::LOCK_DELAY_MAX.as_secs()),
+        ("permits", u64::from(limits::PERMITS_MAX)),
+        ("locks_in_request", limits::LOCKS_IN_REQUEST_MAX as u64),
+        ("queue", limits::QUEUE_MAX as u64),
+        ("page", limits::PAGE_MAX as u64),
+        ("waiters", waiters_max as u64),
+        ("sessions", sessions_max as u64),
+    ];
+    bounds.into_iter().map(|(name, max)| (name.to_owned(), max)).collect()
+}
+
+/// Counts over everything; the longest queues among the names that the caller sees.
+#[utoipa::path(get, path = "/v1/stats", tag = "service", responses((status = 200, body = Stats), (status = "default", body = Problem)))]
+pub(super) async fn stats(call: Call) -> Result<Response, Refused> {
+    let caller = call.caller(Role::Read)?;
+    call.no_query()?;
+    let prefixes = super::locks::prefixes(&caller, "")?;
+    let seen = call.app.log.read(|machine| (machine.stats(), top(machine, &prefixes))).await?;
+    let (stats, top) = seen;
+    call.ok(&Stats {
+        locks: LockCounts { held: stats.held, waited: stats.waited, idle: stats.idle },
+        waiters: stats.waiters,
+        sessions: stats.sessions,
+        rows: 0,
+        rates: call.app.metrics.rates(),
+        oldest_wait: Seconds(stats.oldest_wait),
+        top,
+    })
+}
+
+fn top(machine: &Machine, prefixes: &[String]) -> Vec<TopLock> {
+    let page =
+        Page { prefix: "", after: "", limit: TOP, held: false, waited: true, sort: Sort::Waiters };
+    let locks = super::locks::pages(machine, &page, prefixes).into_iter();
+    locks.map(|lock| TopLock { name: lock.name, waiters: lock.queue_length }).collect()
+}
+
+/// The nodes: one, which leads itself.
+#[utoipa::path(get, path = "/v1/cluster", tag = "cluster", responses((status = 200, body = Cluster), (status = "default", body = Problem)))]
+pub(super) async fn cluster(call: Call) -> Result<Response, Refused> {
+    call.caller(Role::Read)?;
+    call.no_query()?;
+    let status = call.app.log.status();
+    let itself = Member {
+        id: status.node,
+        peer: None,
+        role: "leader".to_owned(),
+        matched: None,
+        lag: 0,
+        last_seen: Seconds::ZERO,
+    };
+    call.ok(&Cluster {
+        cluster: None,
+        leader: Some(status.node).filter(|_| status.ready),
+        term: status.term,
+        members: vec![itself],
+    })
+}
+
+/// Changing the cluster: not for a single node.
+#[utoipa::path(post, path = "/v1/cluster/members", tag = "cluster", responses((status = 501, body = Problem)))]
+pub(super) async fn change_cluster(call: Call) -> Result<Response, Refused> {
+    call.caller(Role::Operator)?;
+    Err(Refused::not_supported("cluster"))
+}
+
+/// Begins the way out: waiters are told to come back, holders may renew for a while, then the server stops.
+#[utoipa::path(
+    post, path = "/v1/drain", tag = "service", request_body = DrainRequest,
+    responses((status = 200, body = DrainAnswer), (status = "default", body = Problem))
+)]
+pub(super) async fn drain(mut call: Call) -> Result<Response, Refused> {
+    let caller = call.caller(Role::Operator)?;
+    let request: DrainRequest = call.read().await?;
+    let within = call::within("within", request.within, Duration::ZERO, DRAIN_MAX)?;
+    let stats = call.app.log.read(|machine| machine.stats()).await?;
+    let waiters_moved = call.app.metrics.held_answers();
+    let within = within.unwrap_or(DRAIN_DEFAULT);
+    call.app.drain.begin(within);
+    tracing::warn!(event = "drain_begun", within = within.as_secs_f64(), by = %caller.name);
+    call.ok(&DrainAnswer { waiters_moved, holders_left: stats.grants })
+}
+
+/// Whether the process works.
+#[utoipa::path(get, path = "/healthz", tag = "service", security(()), responses((status = 200, body = str)))]
+pub(super) async fn health(_: Call) -> Result<Response, Refused> {
+    Ok(reply::text("ok\n".to_owned()))
+}
+
+/// Whether this node can answer requests.
+#[utoipa::path(get, path = "/readyz", tag = "service", security(()), responses((status = 200, body = str), (status = 503, body = Problem)))]
+pub(super) async fn ready(call: Call) -> Result<Response, Refused> {
+    if call.app.drain.is_draining() {
+        return Err(Refused::unavailable(Reason::Stopping));
+    }
+    let status = call.app.log.status();
+    if !status.ready {
+        return Err(Refused::unavailable(status.reason.unwrap_or(Reason::Starting)));
+    }
+    Ok(reply::text("ok\n".to_owned()))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "service", responses((status = 200, body = serde_json::Value)))]
+pub(super) async fn open_api(call: Call) -> Result<Response, Refused> {
+    call.app.identify(&call.parts)?;
+    call.no_query()?;
+    let body = axum::body::Body::from(openapi::json());
+    Ok(reply::typed(super::JSON, body))
+}
