@@ -16,7 +16,8 @@ use server::{KEY, Server};
 async fn wait_for(feed: &mut Subscription, action: Action, mut times: usize) {
     while times > 0 {
         let Event::Changes(changes) = feed.next().await else { panic!("the feed ended") };
-        let of = |change: &Change| matches!(change, Change::Lock(change) if change.action == action);
+        let of =
+            |change: &Change| matches!(change, Change::Lock(change) if change.action == action);
         times = times.saturating_sub(changes.iter().filter(|(_, change)| of(change)).count());
     }
 }
@@ -61,7 +62,11 @@ async fn every_answer_bears_the_servers_name() {
         let answer = server::ask(server.address, method, target).await;
         assert_eq!(answer.status, status, "{method} {target}");
         assert_eq!(answer.body["servername"], "TestServer", "{method} {target}");
-        assert!(answer.head.to_lowercase().contains("\r\nserver: testserver\r\n"), "{}", answer.head);
+        assert!(
+            answer.head.to_lowercase().contains("\r\nserver: testserver\r\n"),
+            "{}",
+            answer.head
+        );
     }
 }
 
@@ -72,7 +77,8 @@ async fn a_closed_connection_leaves_the_queue() {
     let mut feed = changes(&server.service);
     let token = server.token("lockname=a&lifetime=1000").await;
     let mut waiting = server::connect(server.address).await;
-    let head = format!("GET /getlock?lockname=a&auth={KEY}&timeout=1000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head =
+        format!("GET /getlock?lockname=a&auth={KEY}&timeout=1000 HTTP/1.1\r\nHost: a\r\n\r\n");
     waiting.write_all(head.as_bytes()).await.unwrap();
     wait_for(&mut feed, Action::Queued, 1).await;
     drop(waiting);
@@ -148,7 +154,8 @@ async fn neither_key_nor_token_is_in_what_others_may_read() {
     let token = taken.body["sessiontoken"].as_str().unwrap().to_owned();
     let wrong = get("/getlock?lockname=CANARY&auth=CANARY-of-a-wrong-key").await;
     let bad = get("/getlock?lockname=a&auth=CANARY-of-the-api-key&timeout=CANARY").await;
-    let metrics = server::ask_with(server.address, "GET", "/metrics", "Bearer CANARY-of-the-api-key").await;
+    let metrics =
+        server::ask_with(server.address, "GET", "/metrics", "Bearer CANARY-of-the-api-key").await;
     for answer in [&wrong, &bad, &metrics] {
         assert!(!answer.text.contains("CANARY"), "{}", answer.text);
     }

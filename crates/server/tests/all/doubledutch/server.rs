@@ -88,7 +88,8 @@ pub(super) async fn ask(address: SocketAddr, method: &str, target: &str) -> Answ
 }
 
 pub(super) async fn ask_raw(address: SocketAddr, method: &[u8], target: &[u8]) -> Answer {
-    let head = [method, b" ", target, b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat();
+    let head =
+        [method, b" ", target, b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat();
     exchange(address, &head).await
 }
 
