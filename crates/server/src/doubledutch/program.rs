@@ -1,10 +1,10 @@
 //! `tenure doubledutch`: a server that is told what DoubleDutch was told, and little else.
 
+use std::io;
 use std::path::PathBuf;
-use std::thread;
+use std::process::ExitCode;
 
-use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::runtime::{Builder, Runtime};
 
 use super::command_line::{CommandLine, USAGE};
 use crate::config::{Config, ConfigError, Overrides};
@@ -66,11 +66,13 @@ fn overrides(line: &CommandLine, around: &Surroundings) -> Overrides {
 }
 
 /// Runs the command line after `doubledutch` (or after the program's name, if that is `server`) until the server is
-/// told to stop. The number is the exit status: 64 for a wrong line, else as of `tenure serve`.
-pub async fn run(arguments: Vec<String>) -> u8 {
+/// told to stop. The exit status is 64 for a wrong line, else as of `tenure serve`.
+///
+/// It has a runtime of its own, because how many threads that has is the line's to say.
+pub fn run(arguments: Vec<String>) -> ExitCode {
     if arguments.first().is_some_and(|first| first == "--help") {
         println!("{USAGE}");
-        return Exit::Clean.code();
+        return ExitCode::SUCCESS;
     }
     let line = match CommandLine::parse(&arguments) {
         Ok(line) => line,
@@ -85,35 +87,26 @@ pub async fn run(arguments: Vec<String>) -> u8 {
             "tenure doubledutch: a key on the command line is visible in `ps`; {API_KEY_FILE} is not"
         );
     }
-    on_threads(line.threads, config).await.code()
+    match runtime(line.threads) {
+        Ok(runtime) => ExitCode::from(runtime.block_on(serve(config)).code()),
+        Err(error) => {
+            eprintln!("tenure doubledutch: cannot start threads: {error}");
+            ExitCode::from(Exit::Unreachable.code())
+        }
+    }
 }
 
-fn refused(why: &str) -> u8 {
+fn refused(why: &str) -> ExitCode {
     eprintln!("tenure doubledutch: {why}");
-    Exit::Usage.code()
+    ExitCode::from(Exit::Usage.code())
 }
 
-/// Serves on a runtime of its own, because how many threads it has is the line's to say.
-async fn on_threads(threads: Option<usize>, config: Config) -> Exit {
+fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
-    builder.enable_all();
     if let Some(threads) = threads {
         builder.worker_threads(threads);
     }
-    let (tell, told) = oneshot::channel();
-    let serving = thread::Builder::new().name("doubledutch".to_owned()).spawn(move || {
-        let runtime = builder.build()?;
-        // Nobody listens any more only if the caller was dropped, and then nobody wants to know.
-        let _ = tell.send(runtime.block_on(serve(config)));
-        Ok::<(), std::io::Error>(())
-    });
-    match (serving, told.await) {
-        (Ok(_), Ok(exit)) => exit,
-        _ => {
-            eprintln!("tenure doubledutch: the system has no room for its threads");
-            Exit::Unreachable
-        }
-    }
+    builder.enable_all().build()
 }
 
 #[cfg(test)]

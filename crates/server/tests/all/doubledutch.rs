@@ -149,13 +149,14 @@ async fn neither_key_nor_token_is_in_what_others_may_read() {
     line.status_tokens = false;
     line.api_key = Some("CANARY-of-the-api-key".into());
     let server = Server::start_with(&line, dir.path()).await;
-    let get = |target: &str| server::ask(server.address, "GET", target);
+    let address = server.address;
+    let get = async |target: &str| server::ask(address, "GET", target).await;
     let taken = get("/getlock?lockname=a&auth=CANARY-of-the-api-key&lifetime=1000").await;
     let token = taken.body["sessiontoken"].as_str().unwrap().to_owned();
     let wrong = get("/getlock?lockname=CANARY&auth=CANARY-of-a-wrong-key").await;
     let bad = get("/getlock?lockname=a&auth=CANARY-of-the-api-key&timeout=CANARY").await;
     let metrics =
-        server::ask_with(server.address, "GET", "/metrics", "Bearer CANARY-of-the-api-key").await;
+        server::ask_with(address, "GET", "/metrics", "Bearer CANARY-of-the-api-key").await;
     for answer in [&wrong, &bad, &metrics] {
         assert!(!answer.text.contains("CANARY"), "{}", answer.text);
     }
