@@ -54,8 +54,8 @@ pub(super) fn undocumented_routes(tree: &Tree) -> Vec<Finding> {
     let page = tree.file(ROUTES).map_or("", |file| file.text.as_str());
     let server = tree.rust().filter(|file| file.path.starts_with("crates/server/src/"));
     let routes: BTreeSet<&str> = server.flat_map(|file| routes(&file.text)).collect();
-    let missing = routes.into_iter().filter(|route| !page.contains(&format!("`{route}`")));
-    missing.map(|route| format!("{ROUTES}: document `{route}`")).collect()
+    let missing = routes.into_iter().filter(|route| !page.contains(&format!("/{route}`")));
+    missing.map(|route| format!("{ROUTES}: document `/{route}`")).collect()
 }
 
 /// Pages with more or less than one title, and links to nothing.
@@ -95,10 +95,10 @@ fn named_test(line: &str) -> Option<&str> {
     line.strip_prefix("- `")?.split('`').next()
 }
 
-/// Path literals of routes: text in quotes that begins with `/v1`, and the few that stand outside of it.
+/// Paths in the annotations that the OpenAPI document is generated from.
 fn routes(text: &str) -> impl Iterator<Item = &str> {
-    let after_route = text.split(".route(").skip(1);
-    after_route.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+    let annotations = text.split("path = \"/").skip(1);
+    annotations.filter_map(|rest| rest.split('"').next())
 }
 
 /// The page without fenced code, in which `#` and `](` mean other things.

@@ -155,8 +155,7 @@ fn a_missing_guarantee_is_found() {
 
 #[test]
 fn a_route_without_documentation_is_found() {
-    let code =
-        "router.route(\"/v1/stats\", get(stats))\n    .route(\n        \"/v1/drain\", post(drain))";
+    let code = "#[utoipa::path(get, path = \"/v1/stats\")]\n#[utoipa::path(\n    post, path = \"/v1/drain\")]";
     let tree =
         tree(&[("crates/server/src/routes.rs", code), ("docs/http-api.md", "| GET `/v1/stats` |")]);
     finds(&prose::undocumented_routes(&tree), &["docs/http-api.md: document `/v1/drain`"]);
