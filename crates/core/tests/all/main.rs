@@ -1,0 +1,4 @@
+//! Everything that tries to break the rules: scripts, random commands against a naive model, and a small world looked
+//! through exhaustively.
+
+mod scripts;
