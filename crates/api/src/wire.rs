@@ -219,3 +219,39 @@ pub(crate) mod text_list {
         }
     }
 }
+
+/// For a list of objects. What is derived would also take a list of values in the order of the fields.
+pub(crate) mod objects {
+    use super::*;
+    use serde::de::value::MapAccessDeserializer;
+    use serde::de::{Deserialize, MapAccess};
+
+    pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Vec<T>>, D::Error> {
+        let list = Option::<Vec<Object<T>>>::deserialize(from)?;
+        Ok(list.map(|list| list.into_iter().map(|Object(item)| item).collect()))
+    }
+
+    struct Object<T>(T);
+
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_map(ObjectVisitor(PhantomData)).map(Object)
+        }
+    }
+
+    struct ObjectVisitor<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+}

@@ -126,6 +126,10 @@ async fn frames(mut body: Body) -> Result<Bytes, Refused> {
 }
 
 fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    // What is derived would also take a list of values in the order of the fields.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Refused::field(BODY, BadReason::Type, "the body is a list, not an object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| why::json(bytes, &error))
 }
 

@@ -11,7 +11,11 @@ pub struct AcquireRequest {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 512)]
     pub name: Option<LockName>,
     /// Several locks, all or nothing: 1 to 256.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::objects::deserialize"
+    )]
     #[schema(max_items = 256)]
     pub locks: Option<Vec<Wanted>>,
     /// The session's handle, if the grant hangs on a session. Excludes `ttl`.

@@ -1,5 +1,6 @@
 //! What is wrong with a body that could not be read, and at which field. Runs only after a failure.
 
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use tenure_api::BadReason;
 
@@ -14,10 +15,10 @@ pub(super) fn json(bytes: &[u8], error: &serde_json::Error) -> Refused {
     }
     let at = offset(bytes, error.line(), error.column());
     let (place, depth) = field_at(bytes, at);
-    if error.classify() != Category::Data {
-        return Refused::field(&place, BadReason::Syntax, error.to_string());
-    }
     let message = error.to_string();
+    if error.classify() != Category::Data {
+        return Refused::field(&place, not_data(bytes, &message), message);
+    }
     let (named, reason) = of_message(&message);
     let field = match named {
         // Which object lacks or repeats the field is told by where the reader stood.
@@ -25,6 +26,15 @@ pub(super) fn json(bytes: &[u8], error: &serde_json::Error) -> Refused {
         None => place,
     };
     Refused::field(&field, reason, message)
+}
+
+/// The kind of a mistake that the reader takes for one of the JSON text itself. It is not, where the text is JSON.
+fn not_data(bytes: &[u8], message: &str) -> BadReason {
+    match serde_json::from_slice::<IgnoredAny>(bytes) {
+        Ok(_) if message.starts_with("number out of range") => BadReason::Range,
+        Ok(_) => BadReason::Type,
+        Err(_) => BadReason::Syntax,
+    }
 }
 
 /// What serde's own messages say: the field, where they name one, and the kind of mistake.
