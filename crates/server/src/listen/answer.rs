@@ -13,6 +13,7 @@ use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
+use tenure_api::BadReason;
 use tenure_log::Reason;
 use tokio::time::timeout;
 use tower::Service as _;
@@ -65,6 +66,9 @@ impl Answering {
     /// The answer; an error closes the connection without one.
     async fn answer(&self, mut request: Request<Body>) -> io::Result<Response<Body>> {
         let began = Instant::now();
+        if self.vitals.is_distrusted() {
+            return Ok(two_lengths());
+        }
         let method = request.method().clone();
         let path = self.app.settings.access_log.then(|| request.uri().path().to_owned());
         let origin = cors::allowed(&self.app.settings.cors_origins, request.headers());
@@ -130,6 +134,15 @@ fn may_wait(route: &str) -> bool {
     ["acquire", "convert", "changes", "events", "getlock", "begin", "other"]
         .iter()
         .any(|waits| route.ends_with(waits))
+}
+
+/// A request whose body has two lengths; the connection ends with the answer.
+fn two_lengths() -> Response<Body> {
+    let detail = "`transfer-encoding` and `content-length` exclude each other";
+    let refused = Refused::field("content-length", BadReason::Duplicate, detail);
+    let mut response = problem(&refused);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// A refusal that no route made.

@@ -76,6 +76,10 @@ pub(super) struct Vitals {
     head_since: AtomicU64,
     blocked_since: AtomicU64,
     multiplexed: AtomicBool,
+    /// The next bytes begin a head.
+    between: AtomicBool,
+    /// The head in progress has two lengths.
+    ambiguous: AtomicBool,
     leaving: AtomicU8,
     leave: Notify,
 }
@@ -215,6 +219,8 @@ impl Vitals {
             head_since: AtomicU64::new(now),
             blocked_since: AtomicU64::new(0),
             multiplexed: AtomicBool::new(false),
+            between: AtomicBool::new(true),
+            ambiguous: AtomicBool::new(false),
             leaving: AtomicU8::new(STAY),
             leave: Notify::new(),
         }
@@ -225,14 +231,29 @@ impl Vitals {
         self.head_since.store(since(self.began), Relaxed);
     }
 
-    /// Bytes arrived. If no request is in progress, they begin one.
-    pub(super) fn heard(&self) {
-        if self.in_progress.load(Relaxed) == 0
-            && self.head_since.load(Relaxed) == 0
-            && !self.multiplexed.load(Relaxed)
-        {
+    /// Bytes arrived. True if they begin the head of a request.
+    pub(super) fn heard(&self) -> bool {
+        if !self.between.load(Relaxed) || self.in_progress.load(Relaxed) > 0 {
+            return false;
+        }
+        self.between.store(false, Relaxed);
+        if self.multiplexed.load(Relaxed) {
+            return false;
+        }
+        if self.head_since.load(Relaxed) == 0 {
             self.head_since.store(since(self.began), Relaxed);
         }
+        true
+    }
+
+    /// The head in progress says in two ways how long its body is.
+    pub(super) fn distrust(&self) {
+        self.ambiguous.store(true, Relaxed);
+    }
+
+    /// Whether it does.
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.ambiguous.load(Relaxed)
     }
 
     /// The peer takes nothing more for now, or takes it again.
@@ -292,6 +313,7 @@ pub(super) struct InProgress(Arc<Vitals>);
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.active_at.store(since(self.0.began), Relaxed);
+        self.0.between.store(true, Relaxed);
         self.0.in_progress.fetch_sub(1, Relaxed);
     }
 }

@@ -33,11 +33,34 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.vitals.heard();
+        let new = &buffer.filled()[before..];
+        if !new.is_empty() && self.vitals.heard() && is_ambiguous(new) {
+            self.vitals.distrust();
         }
         read
     }
+}
+
+/// Whether a head has both `Content-Length` and `Transfer-Encoding`, which two programs on the way may read in two
+/// ways (RFC 9112 §6.3). Hyper takes the chunks, hides the length and closes after the answer, which is safe; that it
+/// is also refused with a 400 is decided here, where the length can still be seen. A head that comes in pieces, or
+/// behind another one, gets only hyper's treatment.
+fn is_ambiguous(bytes: &[u8]) -> bool {
+    let (mut length, mut encoding, mut begin) = (false, false, 0);
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        let line = &bytes[begin..end];
+        if line.trim_ascii_end().is_empty() {
+            break;
+        }
+        length |= has_name(line, b"content-length");
+        encoding |= has_name(line, b"transfer-encoding");
+        begin = end + 1;
+    }
+    length && encoding
+}
+
+fn has_name(line: &[u8], name: &[u8]) -> bool {
+    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
@@ -71,5 +94,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sent = Pin::new(&mut self.stream).poll_shutdown(context);
         self.note(sent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ambiguous;
+
+    #[test]
+    fn a_head_with_two_lengths_is_seen_and_a_body_is_not_looked_at() {
+        let both = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-length: 1\r\n\r\n";
+        assert!(is_ambiguous(both.as_bytes()));
+        let one = "POST / HTTP/1.1\r\ncontent-length: 40\r\n\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert!(!is_ambiguous(one.as_bytes()));
+        assert!(!is_ambiguous(b""));
     }
 }
