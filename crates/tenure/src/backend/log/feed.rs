@@ -1,0 +1,133 @@
+//! The change feed of an embedded log.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tenure_api::{ChangeEvent, LostEvent, LostName, RecalledEvent, Seconds};
+use tenure_core::{Action, Change, LockChange, Prefix, SessionId};
+use tenure_log::{Cursor, Event, Subscription};
+
+use super::{LogBackend, session_end};
+use crate::backend::{Failure, SessionEvent, Told};
+use crate::error::Refusal;
+
+impl LogBackend {
+    /// What happens to a session from now on.
+    pub(crate) fn session_events(&self, id: SessionId) -> BoxStream<'static, SessionEvent> {
+        let log = self.clone();
+        changes(self.log.changes(None))
+            .filter_map(move |told| {
+                let log = log.clone();
+                async move {
+                    match told {
+                        (_, Some(change)) => log.session_event(id, change).await,
+                        // What is missing is told by the next keep-alive.
+                        (_, None) => None,
+                    }
+                }
+            })
+            .boxed()
+    }
+
+    async fn session_event(&self, id: SessionId, change: Change) -> Option<SessionEvent> {
+        let change = match change {
+            Change::SessionEnded { id: ended, reason, .. } if ended == id => {
+                return Some(SessionEvent::Ended(session_end(reason)));
+            }
+            Change::Lock(change) if change.session == Some(id) => change,
+            Change::Lock(_) | Change::SessionEnded { .. } => return None,
+        };
+        let reason = match change.action {
+            Action::Expired => LostName::Expired,
+            Action::SessionEnded => LostName::SessionEnded,
+            Action::Broken => LostName::Broken,
+            Action::HandedOver => LostName::HandedOver,
+            Action::Recalled => return self.recalled(change).await,
+            _ => return None,
+        };
+        Some(SessionEvent::Lost(LostEvent { name: change.name, token: change.token?, reason }))
+    }
+
+    /// The change does not say how soon: the lock does.
+    async fn recalled(&self, change: LockChange) -> Option<SessionEvent> {
+        let (name, token) = (change.name, change.token?);
+        let view = self.read(|machine| machine.lock(&name)).await.ok()?;
+        let holder = view.holders.into_iter().find(|view| view.holder.token == token)?;
+        let recall = holder.recall?;
+        let within = Seconds(recall.within);
+        Some(SessionEvent::Recalled(RecalledEvent { name, token, within, reason: recall.reason }))
+    }
+
+    /// Changes of names that begin with `prefix`, after a place.
+    pub(crate) fn changes(
+        &self,
+        prefix: Prefix,
+        after: Option<String>,
+    ) -> BoxStream<'static, Result<Told, Failure>> {
+        let after: Option<Cursor> = match after.map(|text| text.parse()).transpose() {
+            Ok(after) => after,
+            Err(error) => {
+                let error: tenure_log::NotACursor = error;
+                let refusal = Refusal::field("after", error.to_string());
+                return stream::once(async { Err(Failure::Refused(refusal)) }).boxed();
+            }
+        };
+        changes(self.log.changes(after))
+            .filter_map(move |(cursor, change)| {
+                let told = match change {
+                    None => Some(Told::Resync(cursor.to_string())),
+                    Some(Change::Lock(change)) if prefix.covers(change.name.as_str()) => {
+                        Some(Told::Change(cursor.to_string(), event(change)))
+                    }
+                    Some(_) => None,
+                };
+                async move { told.map(Ok) }
+            })
+            .boxed()
+    }
+}
+
+/// Each change with the place after it; `None`: changes are missing up to that place.
+fn changes(subscription: Subscription) -> impl futures::Stream<Item = (Cursor, Option<Change>)> {
+    let waiting: VecDeque<(Cursor, Change)> = VecDeque::new();
+    stream::unfold((subscription, waiting), |(mut subscription, mut waiting)| async move {
+        loop {
+            if let Some((cursor, change)) = waiting.pop_front() {
+                return Some(((cursor, Some(change)), (subscription, waiting)));
+            }
+            match subscription.next().await {
+                Event::Changes(changes) => waiting.extend(changes),
+                Event::Resync(cursor) => return Some(((cursor, None), (subscription, waiting))),
+                Event::Slow | Event::Stopping => return None,
+            }
+        }
+    })
+}
+
+fn event(change: LockChange) -> ChangeEvent {
+    let span = Seconds(Duration::from_micros(change.micros));
+    let (waited, held) = match change.action {
+        Action::Granted | Action::Left => (Some(span), None),
+        Action::Released
+        | Action::Expired
+        | Action::SessionEnded
+        | Action::Broken
+        | Action::HandedOver => (None, Some(span)),
+        Action::Queued | Action::Recalled | Action::Converted | Action::Resized => (None, None),
+    };
+    ChangeEvent::Lock {
+        name: change.name,
+        action: change.action.into(),
+        revision: change.revision.0,
+        token: change.token,
+        owner: change.owner,
+        session: change.session,
+        note: change.note,
+        by: change.by,
+        reason: change.reason,
+        waited,
+        held,
+    }
+}

@@ -1,0 +1,351 @@
+//! What can go wrong, one variant for each thing the caller does next.
+
+use std::fmt;
+use std::time::Duration;
+
+use tenure_api::{Code, CycleMember, Holder};
+use tenure_core::{BadText, LockName, Permits, RequestId, Token};
+
+use crate::Grant;
+
+/// A call that did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Bad input, a forbidden act, a quota: a bug or a setting. Do not retry.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The session ended, and with it everything it held and waited for. A new request opens a new session.
+    #[error("the session is over: {0}")]
+    SessionEnded(SessionEnd),
+    /// It did not happen: nobody could be reached, or who was reached could not serve.
+    #[error("unavailable: {why}")]
+    Unavailable {
+        /// When it may be worth to try again.
+        retry_after: Duration,
+        /// What was in the way.
+        why: String,
+    },
+    /// It may have happened. A request with an id can be given up with [`Tenure::forget`](crate::Tenure::forget),
+    /// which this library is trying in the background already; without one, look before you repeat it.
+    #[error("the outcome of the request is unknown: {why}")]
+    Unknown {
+        /// Names the request, if it had a name.
+        request_id: Option<RequestId>,
+        /// Why nobody knows.
+        why: String,
+    },
+    /// This backend cannot promise it.
+    #[error("this backend has no {capability}")]
+    NotSupported {
+        /// What it lacks.
+        capability: String,
+    },
+    /// The answer makes no sense: this is probably not the URL of a Tenure server.
+    #[error("the answer was not understood: {why}")]
+    NotUnderstood {
+        /// What was wrong with it.
+        why: String,
+    },
+}
+
+/// A request that is refused whenever it comes, by its stable code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// What programs decide by.
+    pub code: Code,
+    /// What happened, for a person.
+    pub detail: String,
+    /// The field that is wrong, if it is one.
+    pub field: Option<String>,
+    /// When it may be worth to ask again, if ever.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Refusal { code, detail: detail.into(), field: None, retry_after: None }
+    }
+
+    pub(crate) fn field(field: &str, detail: impl Into<String>) -> Self {
+        Refusal { field: Some(field.to_owned()), ..Refusal::new(Code::BadRequest, detail) }
+    }
+
+    pub(crate) fn text(field: &str, why: &BadText) -> Self {
+        Refusal::field(field, why.to_string())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "{}: `{field}` {}", self.code, self.detail),
+            None => write!(f, "{}: {}", self.code, self.detail),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// It was not kept alive in time.
+    Expired,
+    /// This program closed it.
+    Closed,
+    /// An operator ended it.
+    Broken,
+    /// The server does not know it, or has forgotten why.
+    Unknown,
+}
+
+impl fmt::Display for SessionEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SessionEnd::Expired => "it was not kept alive",
+            SessionEnd::Closed => "it was closed",
+            SessionEnd::Broken => "an operator ended it",
+            SessionEnd::Unknown => "it is not known",
+        })
+    }
+}
+
+/// A lock that was waited for and not got.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// The wait passed.
+    #[error("the wait passed: {0}")]
+    TimedOut(Held),
+    /// Waiting would never end: each owner of a cycle waits for the next.
+    #[error("waiting would be a deadlock: {0}")]
+    Deadlock(Cycle),
+    /// This owner has the lock already.
+    #[error("this owner has the lock already (token {token})")]
+    AlreadyHeld {
+        /// The token it has.
+        token: Token,
+    },
+    /// The busy lock has another size; one permit: a plain lock.
+    #[error("the lock is busy with {} permits", has.get())]
+    CapacityMismatch {
+        /// The size it has.
+        has: Permits,
+    },
+    /// Everything that is not about this lock.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+/// What a try was answered when somebody else has the lock.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Who has it.
+    pub holders: Vec<Holder>,
+    /// How many wait for it.
+    pub queue_length: usize,
+    /// How long nobody gets it, whoever holds.
+    pub opens_in: Duration,
+    /// When it may be worth to ask again.
+    pub retry_after: Duration,
+    /// Of several locks, those that are in the way.
+    pub blocked_by: Vec<LockName>,
+    /// How long the request waited.
+    pub waited: Duration,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(holder) = self.holders.first() else {
+            return write!(f, "the lock opens in {} s", self.opens_in.as_secs_f64());
+        };
+        match &holder.note {
+            Some(note) => write!(f, "held by {note}")?,
+            None => write!(f, "held by {}", holder.owner)?,
+        }
+        write!(f, " for {:.1} s", holder.held_for.get().as_secs_f64())?;
+        match self.holders.len() {
+            1 => Ok(()),
+            n => write!(f, " and {} more", n - 1),
+        }
+    }
+}
+
+/// Owners that would wait for each other for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle {
+    /// Each has `name` and waits for `waits_for`, which the next one has.
+    pub members: Vec<CycleMember>,
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, member) in self.members.iter().enumerate() {
+            let then = if at == 0 { "" } else { ", " };
+            let CycleMember { owner, name, waits_for, .. } = member;
+            write!(f, "{then}{owner} has {name} and waits for {waits_for}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A grant that is not ours any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("lock `{name}` is no longer ours (token {token}): {reason}")]
+pub struct Loss {
+    /// The lock; of several the first.
+    pub name: LockName,
+    /// The token that is worth nothing now.
+    pub token: Token,
+    /// Why.
+    pub reason: LossReason,
+}
+
+/// Why a grant was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// Its time ran out at the server.
+    Expired,
+    /// Its session ended.
+    SessionEnded,
+    /// An operator ended it.
+    Broken {
+        /// The operator's key, if it was told.
+        by: Option<String>,
+    },
+    /// Another process has it now.
+    HandedOver,
+    /// It was not renewed in time, for the server could not be reached: it may belong to another by now.
+    Unreachable,
+    /// The server does not know it, or has forgotten why it ended.
+    Unknown,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LossReason::Expired => f.write_str("it expired"),
+            LossReason::SessionEnded => f.write_str("its session ended"),
+            LossReason::Broken { by: Some(by) } => write!(f, "it was broken by {by}"),
+            LossReason::Broken { by: None } => f.write_str("it was broken by an operator"),
+            LossReason::HandedOver => f.write_str("another process has it"),
+            LossReason::Unreachable => f.write_str("it was not renewed in time"),
+            LossReason::Unknown => f.write_str("the server does not know it"),
+        }
+    }
+}
+
+/// A call about a grant that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// The grant is lost: stop the work.
+    #[error(transparent)]
+    Lost(#[from] Loss),
+    /// Everything else.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+/// A release that could not say that all is well.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// It was no longer ours: what was done under it may have met another's work. The token decides.
+    #[error(transparent)]
+    Lost(#[from] Loss),
+    /// Nobody could be reached while the grant lasted. It ends by itself, and this library goes on trying to give it
+    /// back meanwhile.
+    #[error("whether the lock was given back is unknown; it ends by itself")]
+    Unknown(RequestId),
+}
+
+/// An upgrade that was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// The wait passed; the shared grant is still there.
+    #[error("the wait passed: {held}")]
+    TimedOut {
+        /// The shared grant.
+        grant: Grant,
+        /// Who was in the way.
+        held: Held,
+    },
+    /// Somebody else upgrades the same lock; the shared grant is still there. Give it back and start again.
+    #[error("waiting would be a deadlock: {cycle}")]
+    Deadlock {
+        /// The shared grant.
+        grant: Grant,
+        /// Who waits for whom.
+        cycle: Cycle,
+    },
+    /// The grant is lost.
+    #[error(transparent)]
+    Lost(Loss),
+    /// Everything else. The grant is given back in the background.
+    #[error(transparent)]
+    Other(Error),
+}
+
+/// Work under a lock that was not done, or not to its end.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The lock was not got; the work was not begun.
+    #[error(transparent)]
+    NotAcquired(#[from] AcquireError),
+    /// The lock was lost; the work was stopped.
+    #[error(transparent)]
+    Lost(#[from] Loss),
+}
+
+/// A backend that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is wrong.
+    #[error(transparent)]
+    BadUrl(#[from] crate::BadUrl),
+    /// The URL's backend was not compiled in.
+    #[error("this program was built without the feature `{0}`")]
+    NotBuiltIn(&'static str),
+    /// A configuration or key file is wrong.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// A certificate or private key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// Another process has the directory open; a server lets several use it.
+    #[error("{0}; only one process may: run `tenure serve` on it and connect by http")]
+    InUse(String),
+    /// The directory is damaged or not ours.
+    #[error("{0}")]
+    Damaged(String),
+    /// The operating system said no.
+    #[error("{0}")]
+    System(String),
+    /// The server said no, or could not be reached.
+    #[error(transparent)]
+    Refused(#[from] Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_names_lock_and_token_and_reason() {
+        let loss = Loss {
+            name: LockName::new("deploy").unwrap(),
+            token: Token::new(17),
+            reason: LossReason::Broken { by: Some("ops".into()) },
+        };
+        let said = "lock `deploy` is no longer ours (token 17): it was broken by ops";
+        assert_eq!(loss.to_string(), said);
+    }
+}

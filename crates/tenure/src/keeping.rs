@@ -1,0 +1,117 @@
+//! Keeping a grant that has a time of its own.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tenure_api::{RenewRequest, Seconds};
+use tokio::sync::watch;
+
+use crate::asking;
+use crate::backend::call::Renew;
+use crate::clock::{Moment, sleep_until};
+use crate::connection::Connection;
+use crate::dice;
+use crate::error::{GrantError, LossReason};
+use crate::holding::{Facts, Holding, Life, Recall};
+use crate::promise::Promise;
+use crate::retry;
+
+/// Longest wait for the answer to one renewal.
+const RENEW_MAX: Duration = Duration::from_secs(10);
+
+/// A holding with a life of its own, renewed as long as somebody has it.
+pub(crate) fn hold_alone(
+    connection: &Arc<Connection>,
+    facts: Facts,
+    ttl: Duration,
+    promise: Promise,
+) -> Arc<Holding> {
+    let life = Life::Own { ttl, promise: watch::channel(promise).0 };
+    let holding = Arc::new(Holding::new(facts, life));
+    tokio::spawn(renew_while_held(connection.clone(), Arc::downgrade(&holding), ttl));
+    holding
+}
+
+/// Ends when the grant is given back or lost.
+async fn renew_while_held(connection: Arc<Connection>, weak: Weak<Holding>, ttl: Duration) {
+    let mut due = Moment::now() + ttl / 3;
+    let mut failures = 0;
+    loop {
+        let Some(until) = weak.upgrade().and_then(|holding| still_held_until(&holding)) else {
+            return;
+        };
+        if due >= until {
+            // Nothing more can be done in time: notice the end when it comes.
+            sleep_until(until).await;
+            continue;
+        }
+        sleep_until(due).await;
+        let Some(holding) = weak.upgrade() else { return };
+        let sent = Moment::now();
+        match renew_once(&connection, &holding, ttl, sent).await {
+            Ok(()) => {
+                failures = 0;
+                due = sent + ttl / 3;
+            }
+            Err(retry_after) => {
+                failures += 1;
+                due = Moment::now() + retry::pause(failures, retry_after, dice::die()).min(ttl / 6);
+            }
+        }
+    }
+}
+
+/// Until when it is ours for sure; noticing that it is not is part of asking.
+fn still_held_until(holding: &Holding) -> Option<Moment> {
+    let now = Moment::now();
+    if holding.loss(now).is_some() {
+        return None;
+    }
+    match &holding.life {
+        Life::Own { promise, .. } => Some(promise.borrow().until),
+        Life::Session(_) => None,
+    }
+}
+
+/// One attempt; on failure, when to try again at the server's word. The old promise stands then.
+async fn renew_once(
+    connection: &Connection,
+    holding: &Holding,
+    ttl: Duration,
+    sent: Moment,
+) -> Result<(), Duration> {
+    let body = RenewRequest {
+        lease: Some(holding.lease),
+        ttl: Some(Seconds(ttl)),
+        ..RenewRequest::default()
+    };
+    let answer_max = (ttl / 3).min(RENEW_MAX);
+    let answer = tokio::time::timeout(answer_max, connection.call(Renew(body))).await;
+    let renewed = match answer {
+        Ok(Ok(renewed)) => renewed,
+        Ok(Err(failure)) => {
+            let retry_after = failure.retry_after();
+            if let GrantError::Other(error) = asking::about(holding, failure) {
+                tracing::debug!(event = "renewal_failed", %error);
+            }
+            return Err(retry_after);
+        }
+        Err(_) => return Err(Duration::ZERO),
+    };
+    if let Some(recall) = renewed.recall {
+        let (within, reason) = (recall.within.get(), recall.reason.as_str().to_owned());
+        holding.recall(Recall { within, reason });
+    }
+    extend(holding, Promise::of(sent, Duration::ZERO, renewed.valid_for.get()));
+    Ok(())
+}
+
+/// A renewal that comes after the promise has passed gives nothing back.
+pub(crate) fn extend(holding: &Holding, new: Promise) {
+    let Life::Own { promise, .. } = &holding.life else { return };
+    if promise.borrow().is_over(Moment::now()) {
+        holding.lose(LossReason::Unreachable);
+        return;
+    }
+    promise.send_modify(|promise| *promise = promise.or(new));
+}

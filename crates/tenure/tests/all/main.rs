@@ -1,0 +1,3 @@
+//! The behaviour of the library, on every backend.
+
+mod once;
