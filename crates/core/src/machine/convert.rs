@@ -4,7 +4,7 @@ use super::acquire::{check_at_most, check_ttl};
 use super::record::{Kind, Ticket, TicketLife, Upgrade};
 use super::request::{Remembered, RequestState};
 use super::{Decided, Machine, Told, invalid, refuse};
-use crate::answer::{Answer, Ended, Queued, Refusal};
+use crate::answer::{Answer, Ended, HeldBy, Queued, Refusal};
 use crate::change::{Action, Settled};
 use crate::command::{Claim, Convert, HandOver, Life, RequestName};
 use crate::id::{RequestKey, TicketId};
@@ -18,6 +18,8 @@ impl Machine {
         if self.lock_mut(&convert.name).kind != Kind::Plain {
             return Err(invalid("mode", "a semaphore has none"));
         }
+        // Whoever knows the lease has the answer.
+        self.set_leaves_at(id, None);
         let has = self.ticket(id).part(&convert.name).expect("it holds it").claim;
         match (has, convert.to) {
             (_, Claim::Permits { .. }) => Err(invalid("mode", "must be shared or exclusive")),
@@ -48,8 +50,9 @@ impl Machine {
     /// Waits ahead of the queue to be alone. Two that wait for each other to leave never would: the second is refused.
     fn upgrade(&mut self, id: TicketId, convert: &Convert) -> Decided<Answer> {
         let name = &convert.name;
+        let now = self.state.now;
         let lock = self.lock_mut(name);
-        if lock.holders.len() == 1 {
+        if lock.may_be_alone(now) {
             self.become_exclusive(id, name);
             return Ok(Answer::Granted(Box::new(self.granted(id))));
         }
@@ -62,7 +65,7 @@ impl Machine {
             return refuse(Refusal::Deadlock(self.cycle_of_upgrades(first, id, name)));
         }
         if convert.wait.is_zero() {
-            return refuse(Refusal::Held(self.held_by(name)));
+            return refuse(Refusal::Held(self.held_by_others(id, name)));
         }
         if let Some(cycle) = self.cycle_of_upgrade(id, name) {
             return refuse(Refusal::Deadlock(cycle));
@@ -120,7 +123,8 @@ impl Machine {
     /// The last other holder left: the upgrade is served before the queue.
     pub(super) fn pump_upgrade(&mut self, name: &LockName) {
         let Some(lock) = self.state.locks.get(name) else { return };
-        let Some(upgrade_id) = lock.upgrade().filter(|_| lock.holders.len() == 1) else { return };
+        let alone = lock.may_be_alone(self.state.now);
+        let Some(upgrade_id) = lock.upgrade().filter(|_| alone) else { return };
         let id = self.state.upgrades[&upgrade_id].ticket;
         self.drop_upgrade(upgrade_id);
         self.become_exclusive(id, name);
@@ -166,14 +170,28 @@ impl Machine {
         }
     }
 
-    /// A ticket ends while it waits to be alone: that wait ends, too.
-    pub(super) fn drop_upgrades_of(&mut self, id: TicketId, ended: Ended) {
-        for upgrade_id in self.upgrades_of(id) {
-            self.drop_upgrade(upgrade_id);
-            let token = self.ticket(id).parts.as_slice().first().map(|part| part.token);
-            let finished = Refusal::RequestFinished { ended, token };
-            self.settle(upgrade_id, Settled::Refused(Box::new(finished)));
+    /// A ticket loses a lock while it waits to be alone there: that wait ends, too.
+    pub(super) fn end_upgrade(&mut self, id: TicketId, name: &LockName, ended: Ended) {
+        let pending = self.state.locks.get(name).and_then(|lock| lock.upgrade());
+        if let Some(upgrade_id) = pending.filter(|at| self.state.upgrades[at].ticket == id) {
+            self.refuse_upgrade(upgrade_id, ended);
         }
+    }
+
+    pub(super) fn refuse_upgrade(&mut self, upgrade_id: TicketId, ended: Ended) {
+        let upgrade = &self.state.upgrades[&upgrade_id];
+        let token = self.ticket(upgrade.ticket).part(&upgrade.name).map(|part| part.token);
+        self.drop_upgrade(upgrade_id);
+        let finished = Refusal::RequestFinished { ended, token };
+        self.settle(upgrade_id, Settled::Refused(Box::new(finished)));
+    }
+
+    /// Who keeps a shared holder from being alone.
+    pub(super) fn held_by_others(&self, id: TicketId, name: &LockName) -> HeldBy {
+        let own = self.ticket(id).part(name).map(|part| part.token);
+        let mut held = self.held_by(name);
+        held.holders.retain(|holder| Some(holder.token) != own);
+        held
     }
 
     /// The upgrades a ticket waits for.
@@ -222,11 +240,13 @@ impl Machine {
     }
 
     fn move_grant(&mut self, old: TicketId, hand_over: &HandOver) -> TicketId {
-        self.drop_upgrades_of(old, Ended::HandedOver);
         let new = self.next_ticket();
         let heir = self.heir(old, hand_over);
         let names: Vec<LockName> =
             heir.parts.as_slice().iter().map(|part| part.name.clone()).collect();
+        for name in &names {
+            self.end_upgrade(old, name, Ended::HandedOver);
+        }
         self.state.tickets.insert(new, Box::new(heir));
         for name in &names {
             self.retoken(new, name);
@@ -246,6 +266,8 @@ impl Machine {
                 Told { by: Some(&hand_over.caller.key), reason: None },
             );
         }
+        // Who stood behind an upgrade of the old holder may be next now.
+        self.pump(names);
         new
     }
 

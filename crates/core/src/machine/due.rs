@@ -114,9 +114,9 @@ impl Machine {
     fn time_out(&mut self, id: TicketId) {
         if let Some(upgrade) = self.state.upgrades.get(&id) {
             let name = upgrade.name.clone();
-            let waited = self.state.now.since(upgrade.arrived_at);
+            let (waited, ticket) = (self.state.now.since(upgrade.arrived_at), upgrade.ticket);
             self.drop_upgrade(id);
-            let mut held = self.held_by(&name);
+            let mut held = self.held_by_others(ticket, &name);
             held.waited = waited;
             self.settle(id, Settled::Refused(Box::new(Refusal::TimedOut(held))));
             return self.pump([name]);

@@ -88,7 +88,6 @@ impl Machine {
     /// Ends a ticket, held or waiting. Returns the locks that have something to give now; the caller pumps them, once
     /// for many tickets.
     pub(super) fn end(&mut self, id: TicketId, ended: Ended, told: Told<'_>) -> Vec<LockName> {
-        self.drop_upgrades_of(id, ended);
         let names: Vec<LockName> =
             self.ticket(id).parts.as_slice().iter().map(|part| part.name.clone()).collect();
         for name in &names {
@@ -101,6 +100,7 @@ impl Machine {
     /// Takes one lock away from a ticket; the ticket itself stays.
     pub(super) fn end_part(&mut self, id: TicketId, name: &LockName, ended: Ended, told: Told<'_>) {
         if self.ticket(id).is_granted() {
+            self.end_upgrade(id, name, ended);
             self.tell(id, name, ended.action(), told);
             self.free(id, name, ended, told.by);
         } else {

@@ -117,7 +117,7 @@ impl Machine {
     pub(super) fn leave(&mut self, id: TicketId) {
         if self.state.upgrades.contains_key(&id) {
             let name = self.state.upgrades[&id].name.clone();
-            self.drop_upgrade(id);
+            self.refuse_upgrade(id, Ended::Cancelled);
             return self.pump([name]);
         }
         if !self.ticket(id).is_granted() {
@@ -167,13 +167,14 @@ impl Machine {
         }
     }
 
-    /// Who stands in the way of a waiting ticket.
+    /// Who stands in the way of a waiting ticket, itself not counted.
     pub(super) fn blockers_of(&self, id: TicketId) -> HeldBy {
         let ticket = self.ticket(id);
         let wants: Vec<(&LockName, Claim)> =
             ticket.parts.as_slice().iter().map(|part| (&part.name, part.claim)).collect();
         let mut held = self.blocked_by(&wants, Some(id));
         held.waited = ticket.waited(self.state.now);
+        held.queue_length = held.queue_length.saturating_sub(1);
         held
     }
 

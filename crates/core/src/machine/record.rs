@@ -239,6 +239,11 @@ impl Lock {
         rest.opens_at = rest.opens_at.max(at);
     }
 
+    /// Whether its one holder may have it exclusively: there is no other, and no delay holds it back.
+    pub(super) fn may_be_alone(&self, now: Time) -> bool {
+        self.holders.len() == 1 && self.opens_at() <= now
+    }
+
     pub(super) fn upgrade(&self) -> Option<TicketId> {
         self.rest.as_ref().and_then(|rest| rest.upgrade)
     }
