@@ -1,5 +1,6 @@
 //! May it have the locks, must it wait, or neither?
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::record::{Extra, Kind, OwnerKey, OwnerName, Part, Parts, Ticket, TicketLife, TicketSet};
@@ -8,7 +9,7 @@ use super::{Decided, Machine, Told, invalid, refuse};
 use crate::answer::{Answer, DeniedBy, Refusal};
 use crate::change::Action;
 use crate::command::{Acquire, Caller, Claim, Life, Want};
-use crate::id::{SessionHandle, TicketId};
+use crate::id::{Permits, SessionHandle, TicketId, Weight};
 use crate::limits;
 use crate::text::LockName;
 use crate::time::Time;
@@ -26,6 +27,8 @@ impl Machine {
             Ok(answer) => return Ok(answer),
             Err(named) => named,
         };
+        let sized = self.sized(request);
+        let request = sized.as_ref();
         let owner = owner_name(request);
         if let Some(id) = self.held_by_owner(request, &owner)? {
             return self.enter_again(id, request, named);
@@ -45,6 +48,23 @@ impl Machine {
             return refuse(Refusal::Deadlock(cycle));
         }
         Ok(self.enqueue_new(request, owner, named))
+    }
+
+    /// The request as a lock takes it that was resized to one permit: one permit of one is written as an exclusive
+    /// claim, and beside larger sizes it is a permit.
+    fn sized<'a>(&self, request: &'a Acquire) -> Cow<'a, Acquire> {
+        let has_one_permit = |want: &Want| {
+            let lock = self.state.locks.get(&want.name);
+            lock.and_then(|lock| lock.resized()) == Some(Permits::ONE)
+        };
+        let mut sized = Cow::Borrowed(request);
+        for (place, want) in request.wants.iter().enumerate() {
+            if want.claim == Claim::Exclusive && has_one_permit(want) {
+                sized.to_mut().wants[place].claim =
+                    Claim::Permits { permits: Permits::ONE, weight: Weight::ONE };
+            }
+        }
+        sized
     }
 
     fn grant_new(&mut self, request: &Acquire, owner: OwnerName, named: Named) -> Answer {

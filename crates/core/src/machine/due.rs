@@ -13,8 +13,8 @@ use crate::time::Time;
 /// Idle locks looked at after one batch: forgetting many takes several batches, so that none is held up.
 const FORGOTTEN_PER_BATCH_MAX: usize = 1_000;
 
-/// Everything with a deadline, in the order it ends. At one instant liveness ends before waits do, so that a waiter
-/// whose time is up as the lock becomes free still gets it.
+/// Everything with a deadline, in the order it ends. At one instant liveness and delays end before waits do, so that a
+/// waiter whose time is up as the lock becomes free still gets it.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     numbered: BTreeSet<(Time, Due)>,
@@ -61,8 +61,10 @@ impl Deadlines {
     }
 
     fn pop_numbered(&mut self, now: Time) -> Option<Due> {
-        let (at, _) = self.numbered.first()?;
-        let named_first = self.named.first().is_some_and(|(named, _)| named < at);
+        let (at, due) = self.numbered.first()?;
+        let is_wait = matches!(due, Due::Wait(_));
+        let named_first =
+            self.named.first().is_some_and(|(named, _)| named < at || (named == at && is_wait));
         if *at > now || named_first {
             return None;
         }

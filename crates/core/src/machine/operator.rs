@@ -4,9 +4,9 @@ use super::acquire::check_at_most;
 use super::record::{Kind, RecallRecord};
 use super::{Decided, Machine, Told, invalid, refuse};
 use crate::answer::{Answer, Ended, Refusal};
-use crate::change::Action;
+use crate::change::{Action, Settled};
 use crate::command::{Break, Recalling, Resize};
-use crate::id::{TicketId, Token};
+use crate::id::{Permits, TicketId, Token};
 use crate::limits;
 use crate::text::LockName;
 
@@ -51,7 +51,7 @@ impl Machine {
     }
 
     /// Sets the size of a busy semaphore until it is idle, whatever size requests name meanwhile. Growing grants at
-    /// once; shrinking waits for holders to leave.
+    /// once; shrinking waits for holders to leave, and refuses waiters that want more than there will be.
     pub(super) fn resize(&mut self, resize: &Resize) -> Decided<Answer> {
         let Some(lock) = self.state.locks.get_mut(&resize.name).filter(|lock| !lock.is_idle())
         else {
@@ -61,14 +61,34 @@ impl Machine {
             return refuse(Refusal::CapacityMismatch { name: resize.name.clone(), permits: None });
         }
         lock.resize(Some(resize.permits));
-        let waiting_before = lock.queue_length();
         let any_holder = lock.holders.iter().next();
         if let Some((_, id)) = any_holder {
             let told = Told { by: Some(&resize.caller.key), reason: None };
             self.tell(id, &resize.name, Action::Resized, told);
         }
-        self.pump([resize.name.clone()]);
+        let mut names = self.refuse_too_heavy(&resize.name, resize.permits);
+        let waiting_before = self.lock_mut(&resize.name).queue_length();
+        names.push(resize.name.clone());
+        self.pump(names);
         let waiting_after = self.lock_mut(&resize.name).queue_length();
         Ok(Answer::Resized { permits: resize.permits, granted: waiting_before - waiting_after })
+    }
+
+    /// Ends the waits of those that would never fit, since they would block everybody behind them. Returns the locks
+    /// they stood at.
+    fn refuse_too_heavy(&mut self, name: &LockName, permits: Permits) -> Vec<LockName> {
+        let too_heavy = |id: &TicketId| {
+            let part = self.ticket(*id).part(name).expect("a waiter wants the lock");
+            part.claim.weight() > u64::from(permits.get())
+        };
+        let lock = self.state.locks.get(name).expect("the caller looked: it is busy");
+        let refused: Vec<TicketId> = lock.queue().filter(too_heavy).collect();
+        let mut names = Vec::new();
+        for id in refused {
+            let mismatch = Refusal::CapacityMismatch { name: name.clone(), permits: Some(permits) };
+            self.settle(id, Settled::Refused(Box::new(mismatch)));
+            names.append(&mut self.end(id, Ended::Cancelled, Told::default()));
+        }
+        names
     }
 }

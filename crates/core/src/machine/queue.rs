@@ -46,18 +46,30 @@ impl Machine {
         if lock.upgrade().is_some() { None } else { lock.head() }
     }
 
-    /// Whether a waiting ticket is at the head of each of its queues and fits in each of its locks.
+    /// Whether a waiting ticket is at the head of each of its queues and fits in each of its locks. One that is due to
+    /// leave now is not: its grant would end at once, and leave its delays behind.
     fn is_next_everywhere(&self, id: TicketId) -> bool {
-        self.ticket(id).parts.as_slice().iter().all(|part| {
-            let lock = self.state.locks.get(&part.name).expect("a ticket's lock exists");
-            lock.upgrade().is_none() && lock.head() == Some(id) && self.fits_now(lock, part.claim)
-        })
+        !self.is_due_to_leave(id)
+            && self.ticket(id).parts.as_slice().iter().all(|part| {
+                let lock = self.state.locks.get(&part.name).expect("a ticket's lock exists");
+                lock.upgrade().is_none()
+                    && lock.head() == Some(id)
+                    && self.fits_now(lock, part.claim)
+            })
+    }
+
+    fn is_due_to_leave(&self, id: TicketId) -> bool {
+        let (ticket, now) = (self.ticket(id), self.state.now);
+        let session = ticket.session().and_then(|session| self.state.sessions.get(&session));
+        ticket.leaves_at().is_some_and(|at| at <= now)
+            || session.is_some_and(|session| session.expires_at <= now)
     }
 
     /// Whether a lock has room for the claim and is not held back by a delay. A lock without holders takes the size of
-    /// its next request.
+    /// its next request, unless an operator gave it one.
     pub(super) fn fits_now(&self, lock: &Lock, claim: Claim) -> bool {
-        lock.opens_at() <= self.state.now && (lock.holders.is_empty() || lock.fits(claim))
+        let takes_any_size = lock.holders.is_empty() && lock.resized().is_none();
+        lock.opens_at() <= self.state.now && (takes_any_size || lock.fits(claim))
     }
 
     fn take_out_of_queues(&mut self, id: TicketId, names: &[LockName]) {
@@ -101,9 +113,8 @@ impl Machine {
     fn hold(&mut self, name: &LockName, claim: Claim, token: crate::Token, id: TicketId) {
         let lock = self.lock_mut(name);
         let first = lock.holders.is_empty();
-        if first {
+        if first && lock.resized().is_none() {
             lock.kind = claim.kind();
-            lock.resize(None);
         }
         lock.holders.add(token, id);
         lock.used += claim.weight();
