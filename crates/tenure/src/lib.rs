@@ -88,3 +88,8 @@ pub use tenure_core::{
     BadText, KeyName, Lease, LockName, Note, Permits, RequestId, SessionHandle, SessionId, Token,
     Weight,
 };
+
+/// The example in the README compiles, or its doctest fails.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
