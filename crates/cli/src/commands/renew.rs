@@ -1,0 +1,54 @@
+//! `tenure renew`: a grant lives longer.
+
+use std::time::Duration;
+
+use clap::Args;
+use tenure_core::LockName;
+
+use crate::arguments::{self, Global};
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::lease::LeaseArgument;
+use crate::output::{Cell, Style, span};
+
+/// Hold a lock longer
+///
+/// Exit status 75: the lock is lost, stop the work.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// The lock, for whoever reads the line: the lease decides
+    #[arg(value_name = "NAME", value_parser = arguments::lock_name)]
+    _name: Option<LockName>,
+    #[command(flatten)]
+    lease: LeaseArgument,
+    /// How long from now on; never shorter than it would be held anyway [default: as before]
+    #[arg(long, value_name = "DUR", value_parser = arguments::duration)]
+    ttl: Option<Duration>,
+}
+
+/// Renews it.
+pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
+    let lease = arguments.lease.read()?;
+    Connection::new(global)?.run(async |connection| {
+        let tenure = connection.connect().await?;
+        let renewed = tenure.raw().renew(lease, arguments.ttl, None).await?;
+        let out = connection.out();
+        if out.json {
+            return out.json(&renewed);
+        }
+        if let Some(recall) = &renewed.recall {
+            let reason = crate::output::clean(recall.reason.as_str());
+            crate::output::say(&format!(
+                "asked for back within {}: \"{reason}\"",
+                span(recall.within.get())
+            ));
+        }
+        if out.quiet {
+            return Ok(());
+        }
+        out.cells(&[
+            "held for another".into(),
+            Cell::new(span(renewed.valid_for.get()), Style::Strong),
+        ])
+    })
+}

@@ -1,0 +1,121 @@
+//! `tenure serve`: the server.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args};
+use tenure_server::{Config, Overrides};
+use tokio::runtime::Builder;
+
+use crate::arguments::Global;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+/// Run a server
+///
+/// Without a key it makes one in the data directory, readable by its owner only, and clients on this machine find it.
+/// SIGTERM drains and ends it, SIGHUP reads certificates, keys and the log level again.
+///
+/// Exit status: 0 stopped; 64 configuration; 65 data damaged or foreign; 66 data in use; 69 disk does not answer; 71
+/// address taken.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tenure serve\n  tenure serve --listen 0.0.0.0:7420 --tls-cert server.crt --tls-key server.key --data /var/lib/tenure"
+)]
+pub(crate) struct Arguments {
+    /// Where to listen, also several times: HOST:PORT or unix:PATH [default: 127.0.0.1:7420]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        env = "TENURE_LISTEN",
+        hide_env = true
+    )]
+    listen: Option<Vec<String>>,
+    /// Where metrics and operators' routes are, if not with the others
+    #[arg(long, value_name = "ADDRESS", env = "TENURE_ADMIN_LISTEN", hide_env = true)]
+    admin_listen: Option<String>,
+    /// The directory of the log [default: ./tenure-data]
+    #[arg(long, value_name = "DIR", env = "TENURE_DATA", hide_env = true)]
+    data: Option<PathBuf>,
+    /// Whether what was acknowledged outlives the process: disk or memory [default: disk]
+    #[arg(long, value_name = "KIND", env = "TENURE_DURABILITY", hide_env = true)]
+    durability: Option<String>,
+    /// An API key for everything (visible to `ps`: better --api-key-file or TENURE_API_KEY)
+    #[arg(long, value_name = "KEY", conflicts_with = "api_key_file")]
+    api_key: Option<String>,
+    /// The certificate chain, in PEM
+    #[arg(long, value_name = "FILE", env = "TENURE_TLS_CERT", hide_env = true)]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", env = "TENURE_TLS_KEY", hide_env = true)]
+    tls_key: Option<PathBuf>,
+    /// Ask for client certificates that this authority signed
+    #[arg(long, value_name = "FILE", env = "TENURE_CLIENT_CA", hide_env = true)]
+    client_ca: Option<PathBuf>,
+    /// Serve plain HTTP beyond loopback
+    #[arg(long, env = "TENURE_INSECURE", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    insecure: bool,
+    /// The configuration file [default: /etc/tenure/tenure.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "TENURE_CONFIG", hide_env = true)]
+    config: Option<PathBuf>,
+    /// Check the configuration, print what would be used, and end
+    #[arg(long)]
+    check: bool,
+    /// How long holders may renew after the signal to stop [default: 30s]
+    #[arg(long, value_name = "DUR", env = "TENURE_DRAIN", hide_env = true)]
+    drain: Option<String>,
+}
+
+/// Runs it until it is told to stop.
+pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
+    let check = arguments.check;
+    let config = Config::load(&overrides(arguments, global))
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    if check {
+        return show(&config, &Output::new(global.json, global.quiet, global.verbose));
+    }
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    let cannot = |error| Failure::new(Exit::Unavailable, format!("cannot start threads: {error}"));
+    let exit = runtime.map_err(cannot)?.block_on(tenure_server::serve(config));
+    match exit.code() {
+        0 => Ok(()),
+        code => Err(Failure::silent(Exit::Given(code))),
+    }
+}
+
+fn overrides(arguments: Arguments, global: &Global) -> Overrides {
+    // What stands in an argument beats the environment as a whole: a key there must not meet a file here.
+    let by_flag = arguments.api_key.is_some() || global.api_key_file.is_some();
+    let variable =
+        |name: &str| std::env::var_os(name).filter(|value| !by_flag && !value.is_empty());
+    let from_environment = variable("TENURE_API_KEY").and_then(|value| value.into_string().ok());
+    let file_from_environment =
+        variable("TENURE_API_KEY_FILE").filter(|_| from_environment.is_none()).map(PathBuf::from);
+    Overrides {
+        config: arguments.config,
+        listen: arguments.listen,
+        admin_listen: arguments.admin_listen,
+        data: arguments.data,
+        durability: arguments.durability,
+        api_key: arguments.api_key.or(from_environment),
+        api_key_file: global.api_key_file.clone().or(file_from_environment),
+        tls_cert: arguments.tls_cert,
+        tls_key: arguments.tls_key,
+        client_ca: arguments.client_ca,
+        insecure: arguments.insecure.then_some(true),
+        drain: arguments.drain,
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        ..Overrides::default()
+    }
+}
+
+/// What would be used, without the keys.
+fn show(config: &Config, out: &Output) -> Result<(), Failure> {
+    let text = format!("{config:#?}");
+    if out.json {
+        out.json(&serde_json::json!({ "valid": true, "config": text }))
+    } else {
+        out.line(&text)
+    }
+}

@@ -1,0 +1,144 @@
+//! When the command is told to stop and when it is ended: decisions only, nothing is done here.
+
+use std::time::Duration;
+
+use crate::boottime::Boottime;
+
+/// Until when the command may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline {
+    /// It is asked to stop (SIGTERM).
+    pub(crate) terminate_at: Boottime,
+    /// It is ended (SIGKILL): from then on the server may grant the lock to another.
+    pub(crate) kill_at: Boottime,
+}
+
+impl Deadline {
+    /// No end.
+    pub(crate) const NEVER: Deadline =
+        Deadline { terminate_at: Boottime::NEVER, kill_at: Boottime::NEVER };
+
+    /// For a promise that ends at `promised_until`.
+    pub(crate) fn before(promised_until: Boottime, grace: Duration) -> Self {
+        Deadline { terminate_at: promised_until.minus(grace), kill_at: promised_until }
+    }
+}
+
+/// What is to be done to the command now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Ask it to stop.
+    Terminate,
+    /// End it.
+    Kill,
+}
+
+/// How far the command's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Told,
+    Killed,
+}
+
+/// The deadline and how far it was carried out.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    deadline: Deadline,
+    phase: Phase,
+}
+
+impl Plan {
+    /// The command runs.
+    pub(crate) fn new(deadline: Deadline) -> Self {
+        Plan { deadline, phase: Phase::Running }
+    }
+
+    /// Another deadline: later after a renewal, sooner after a loss.
+    pub(crate) fn set(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
+    /// Nobody extends the deadline any more: the command is told now and has `grace`, but never beyond the deadline.
+    pub(crate) fn orphan(&mut self, now: Boottime, grace: Duration) {
+        let kill_at = self.deadline.kill_at.min(now.plus(grace));
+        self.deadline = Deadline { terminate_at: now, kill_at };
+    }
+
+    /// What is due at `now`. Each act comes once.
+    pub(crate) fn due(&mut self, now: Boottime) -> Option<Act> {
+        if self.phase != Phase::Killed && now >= self.deadline.kill_at {
+            self.phase = Phase::Killed;
+            return Some(Act::Kill);
+        }
+        if self.phase == Phase::Running && now >= self.deadline.terminate_at {
+            self.phase = Phase::Told;
+            return Some(Act::Terminate);
+        }
+        None
+    }
+
+    /// When to ask again.
+    pub(crate) fn wake_at(&self) -> Boottime {
+        match self.phase {
+            Phase::Running => self.deadline.terminate_at.min(self.deadline.kill_at),
+            Phase::Told => self.deadline.kill_at,
+            Phase::Killed => Boottime::NEVER,
+        }
+    }
+
+    /// Whether the command was told, so that what is left of its group must go too.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.phase != Phase::Running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Boottime {
+        Boottime::from_nanos(nanos)
+    }
+
+    fn plan(terminate_at: u64, kill_at: u64) -> Plan {
+        Plan::new(Deadline { terminate_at: at(terminate_at), kill_at: at(kill_at) })
+    }
+
+    #[test]
+    fn the_command_is_told_first_and_ended_at_the_deadline() {
+        let mut plan = plan(10, 20);
+        assert_eq!(plan.due(at(9)), None);
+        assert_eq!(plan.due(at(10)), Some(Act::Terminate));
+        assert_eq!(plan.due(at(19)), None);
+        assert_eq!(plan.due(at(20)), Some(Act::Kill));
+        assert_eq!(plan.due(at(21)), None);
+    }
+
+    #[test]
+    fn after_a_sleep_beyond_the_deadline_it_is_ended_at_once() {
+        let mut plan = plan(10, 20);
+        assert_eq!(plan.due(at(500)), Some(Act::Kill));
+    }
+
+    #[test]
+    fn a_renewal_in_time_moves_both() {
+        let mut plan = plan(10, 20);
+        plan.set(Deadline { terminate_at: at(110), kill_at: at(120) });
+        assert_eq!(plan.due(at(50)), None);
+        assert_eq!(plan.wake_at(), at(110));
+    }
+
+    #[test]
+    fn an_orphan_is_told_now_and_never_outlives_the_deadline() {
+        let mut short = plan(10, 20);
+        short.orphan(at(5), Duration::from_nanos(100));
+        assert_eq!(short.due(at(5)), Some(Act::Terminate));
+        assert_eq!(short.wake_at(), at(20));
+
+        let mut long = plan(1_000, 2_000);
+        long.orphan(at(5), Duration::from_nanos(100));
+        assert_eq!(long.due(at(5)), Some(Act::Terminate));
+        assert_eq!(long.wake_at(), at(105));
+    }
+}

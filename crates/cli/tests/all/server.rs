@@ -1,0 +1,275 @@
+//! A server of its own for a test, and processes that are waited for with a bound.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+/// The program.
+pub const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
+/// No step of a test takes longer, or it has failed.
+pub const STEP_MAX: Duration = Duration::from_secs(30);
+
+/// A server in a directory of its own.
+pub struct Server {
+    process: Child,
+    pub url: String,
+    pub home: tempfile::TempDir,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let data = home.path().join("data");
+        let mut process = clean(TENURE, home.path())
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .env("TENURE_CONFIG", empty_config(home.path()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let said = lines.find_map(|line| {
+            let line = line.unwrap();
+            line.split_once(" serving at ").map(|(_, url)| url.to_owned())
+        });
+        let url = said.expect("the server says where it serves");
+        // It goes on saying things, and must not find the pipe closed.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { process, url, home }
+    }
+
+    /// The program, told where the server is and with its key.
+    pub fn tenure<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = self.program(TENURE);
+        command.args(arguments);
+        command
+    }
+
+    /// Any program with the same environment, and `tenure` on its path.
+    pub fn program(&self, program: &str) -> Command {
+        let mut command = clean(program, self.home.path());
+        let directory = Path::new(TENURE).parent().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        command
+            .env("PATH", format!("{}:{path}", directory.display()))
+            .env("TENURE_URL", &self.url)
+            .env("TENURE_API_KEY_FILE", self.home.path().join("data/api-key"));
+        command
+    }
+
+    /// What it prints, when it ends well.
+    pub fn says(&self, arguments: &[&str]) -> String {
+        let done = run(&mut self.tenure(arguments));
+        assert_eq!(done.code, 0, "{arguments:?}: {}", done.stderr);
+        done.stdout
+    }
+
+    /// What it prints, as JSON.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let printed = self.says(&[&["--json"], arguments].concat());
+        serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {printed}"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.process.id(), signal);
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Waits until the lock has so many waiters.
+    pub fn await_waiters(&self, name: &str, waiters: usize) {
+        eventually(&format!("{name} has {waiters} waiters"), || {
+            self.json(&["why", name])["queue_length"] == waiters
+        });
+    }
+
+    /// Waits until somebody has the lock.
+    pub fn await_held(&self, name: &str) {
+        eventually(&format!("{name} is held"), || {
+            run(&mut self.tenure(["-q", "who", name])).code == 0
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn empty_config(home: &Path) -> PathBuf {
+    let path = home.join("tenure.toml");
+    std::fs::write(&path, "").unwrap();
+    path
+}
+
+/// Without the settings of whoever runs the tests.
+fn clean(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TENURE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("HOME", home).env("XDG_CONFIG_HOME", home).env("USER", "ann").current_dir(home);
+    command
+}
+
+/// How a program ended.
+pub struct Done {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a program to its end, without input.
+pub fn run(command: &mut Command) -> Done {
+    run_with_input(command, "")
+}
+
+/// Runs a program to its end.
+pub fn run_with_input(command: &mut Command, input: &str) -> Done {
+    let mut process = Process::start(command);
+    process.write(input);
+    process.close_input();
+    process.end()
+}
+
+/// A program under way.
+pub struct Process {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    errors: Option<ChildStderr>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let errors = child.stderr.take();
+        Process { child, input, output, errors }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn write(&mut self, text: &str) {
+        // A program that has ended already has no use for it.
+        let _ = self.input.as_mut().unwrap().write_all(text.as_bytes());
+    }
+
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    /// The next line of its output; empty at its end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.child.id(), signal);
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end, and reads the rest.
+    pub fn end(mut self) -> Done {
+        let mut errors = self.errors.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut stderr = String::new();
+            errors.read_to_string(&mut stderr).unwrap();
+            stderr
+        });
+        let watchdog = Watchdog::over(self.child.id());
+        let mut stdout = String::new();
+        self.output.read_to_string(&mut stdout).unwrap();
+        let stderr = reader.join().unwrap();
+        let status = self.child.wait().unwrap();
+        watchdog.off(&stderr);
+        use std::os::unix::process::ExitStatusExt;
+        let code = status.code().unwrap_or_else(|| -status.signal().unwrap());
+        Done { code, stdout, stderr }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ends a process that takes too long, so that a test fails instead of hanging.
+struct Watchdog(std::sync::mpsc::Sender<()>, std::thread::JoinHandle<bool>);
+
+impl Watchdog {
+    fn over(process: u32) -> Self {
+        let (off, is_off) = std::sync::mpsc::channel();
+        let watch = std::thread::spawn(move || {
+            let late = is_off.recv_timeout(STEP_MAX).is_err();
+            if late {
+                kill(process, Signal::KILL);
+            }
+            late
+        });
+        Watchdog(off, watch)
+    }
+
+    fn off(self, said: &str) {
+        let _ = self.0.send(());
+        assert!(!self.1.join().unwrap(), "it did not end in time; it said: {said}");
+    }
+}
+
+/// Waits until it is so.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + STEP_MAX;
+    while !is_so() {
+        assert!(Instant::now() < give_up, "never: {what}");
+        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Signals a process by its id.
+pub fn kill(process: u32, signal: Signal) {
+    kill_process(pid(process), signal).unwrap();
+}
+
+/// Whether the process runs. One that has ended and is not waited for does not.
+pub fn runs(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let dead = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
+    !dead && test_kill_process(pid(process)).is_ok()
+}
+
+fn pid(process: u32) -> Pid {
+    Pid::from_raw(i32::try_from(process).unwrap()).unwrap()
+}
+
+/// The processes whose parent this is.
+pub fn children(of: u32) -> Vec<u32> {
+    let listed = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+    listed.unwrap().split_whitespace().map(|id| id.parse().unwrap()).collect()
+}

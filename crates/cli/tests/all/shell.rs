@@ -1,0 +1,121 @@
+//! Locks that outlive one command, in the hands of a shell.
+
+use crate::server::{Server, run, run_with_input};
+
+fn script(server: &Server, script: &str) -> (i32, Vec<String>, String) {
+    let done = run(server.program("sh").args(["-c", script]));
+    (done.code, done.stdout.lines().map(str::to_owned).collect(), done.stderr)
+}
+
+#[test]
+fn a_shell_evals_what_acquire_exports() {
+    let server = Server::start();
+    let (code, lines, said) = script(
+        &server,
+        r#"set -e
+        eval "$(tenure acquire "it's a lock" --ttl 1m --export)"
+        echo "$TENURE_LOCK"
+        tenure -q check "$TENURE_LOCK" "$TENURE_TOKEN"
+        tenure -q who "$TENURE_LOCK"
+        tenure -q renew --ttl 2m
+        tenure -q release
+        tenure -q who "$TENURE_LOCK" || echo free"#,
+    );
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(lines, ["it's a lock", "free"], "{said}");
+}
+
+#[test]
+fn a_lease_comes_from_standard_input_and_never_has_to_be_an_argument() {
+    let server = Server::start();
+    let lease = server.says(&["acquire", "a", "-n"]);
+    assert_eq!(lease.trim().len(), 32);
+    let renewed = run_with_input(&mut server.tenure(["renew", "a", "--lease", "-"]), &lease);
+    assert_eq!(renewed.code, 0, "{}", renewed.stderr);
+    let released = run_with_input(&mut server.tenure(["release", "--lease", "-"]), &lease);
+    assert_eq!(released.code, 0, "{}", released.stderr);
+    assert_eq!(run(&mut server.tenure(["-q", "who", "a"])).code, 1);
+}
+
+#[test]
+fn a_lost_lease_is_75() {
+    let server = Server::start();
+    let lease = server.says(&["acquire", "a", "--ttl", "0.1"]);
+    crate::server::eventually("it runs out", || {
+        run(&mut server.tenure(["-q", "who", "a"])).code == 1
+    });
+    for command in ["renew", "release"] {
+        let done = run(server.tenure([command]).env("TENURE_LEASE", lease.trim()));
+        assert_eq!(done.code, 75, "{command}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_grant_changes_hands_without_being_free() {
+    let server = Server::start();
+    let (code, lines, said) = script(
+        &server,
+        r#"eval "$(tenure acquire deploy --export)"
+        old=$TENURE_LEASE; token=$TENURE_TOKEN
+        eval "$(tenure hand-over deploy --export)"
+        test "$TENURE_TOKEN" -gt "$token" && test "$TENURE_LEASE" != "$old" && echo "new lease, higher token"
+        TENURE_LEASE=$old tenure release; echo "old lease: $?"
+        tenure -q check deploy "$token" || echo "old token: stale"
+        tenure -q release && echo released"#,
+    );
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(
+        lines,
+        ["new lease, higher token", "old lease: 75", "old token: stale", "released"],
+        "{said}"
+    );
+}
+
+#[test]
+fn json_is_what_machines_get() {
+    let server = Server::start();
+    let granted = server.json(&["acquire", "a/b", "--note", "a note"]);
+    assert_eq!(granted["acquired"], true);
+    let token = granted["token"].to_string();
+    assert_eq!(server.json(&["who", "a/b"])[0]["note"], "a note");
+    assert_eq!(server.json(&["why", "a/b"])["state"], "held");
+    assert_eq!(server.json(&["ls", "a/"])[0]["name"], "a/b");
+    assert_eq!(server.json(&["ls", "--sort", "waiters", "--held"])[0]["name"], "a/b");
+    assert_eq!(server.json(&["ls", "--waited"]), serde_json::json!([]));
+    assert_eq!(server.json(&["check", "a/b", &token])["current"], true);
+    let status = server.json(&["status"]);
+    assert_eq!((&status["ready"], &status["stats"]["locks"]["held"]), (&true.into(), &1.into()));
+    assert!(server.json(&["sessions", "ls"]).is_array());
+    assert!(server.json(&["keys", "ls"]).is_array());
+    assert!(server.json(&["cluster", "status"])["members"].is_array());
+    assert_eq!(server.json(&["health"])["ready"], true);
+}
+
+#[test]
+fn what_is_not_for_a_terminal_has_no_colour() {
+    let server = Server::start();
+    server.says(&["acquire", "a"]);
+    for line in [&["why", "a"][..], &["who", "a"], &["ls"], &["status"]] {
+        let printed = server.says(line);
+        assert!(!printed.contains('\u{1b}'), "{line:?}: {printed}");
+        assert!(!printed.lines().any(|line| line.ends_with(' ')), "{line:?}: {printed}");
+    }
+}
+
+#[test]
+fn changes_are_followed_in_order() {
+    let server = Server::start();
+    let mut watch = crate::server::Process::start(
+        &mut server.tenure(["--json", "watch", "a/", "--after", "0"]),
+    );
+    server.says(&["acquire", "b/1"]);
+    server.says(&["lock", "a/1", "--", "true"]);
+    let actions: Vec<String> = (0..2)
+        .map(|_| {
+            let change: serde_json::Value = serde_json::from_str(&watch.line()).unwrap();
+            assert_eq!(change["name"], "a/1");
+            change["action"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(actions, ["granted", "released"]);
+}

@@ -1,0 +1,176 @@
+//! The command is stopped before anybody else can have the lock, whatever happens to whom.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::server::{Process, Server, children, eventually, kill, run, runs};
+
+/// Writes its token into the fenced file as fast as it can and cannot be asked to stop.
+const STUBBORN: &str =
+    "trap '' TERM; echo $$; while :; do echo $TENURE_TOKEN >> fenced; sleep 0.005; done";
+/// Says its process id and waits.
+const PATIENT: &str = "echo $$; sleep 1000 & wait";
+
+fn holder(server: &Server, flags: &[&str], script: &str) -> (Process, u32) {
+    let mut command = server.tenure(["lock", "deploy"]);
+    command.args(flags).args(["--", "sh", "-c", script]);
+    let mut process = Process::start(&mut command);
+    let id = process.line().parse().unwrap();
+    (process, id)
+}
+
+/// No line of an older token stands behind one of a newer.
+fn assert_fenced(server: &Server) {
+    let text = fs::read_to_string(server.file("fenced")).unwrap();
+    let tokens: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(tokens.is_sorted(), "two holders wrote at once: {tokens:?}");
+    assert!(tokens.first() < tokens.last(), "only one holder wrote");
+}
+
+#[test]
+fn a_killed_wrapper_takes_its_command_with_it() {
+    let server = Server::start();
+    let (wrapper, command) = holder(&server, &["--ttl", "2s"], PATIENT);
+    let group = command;
+    wrapper.signal(Signal::KILL);
+    eventually("the command is gone", || !runs(command));
+    eventually("its group is gone", || members(group).is_empty());
+}
+
+#[test]
+fn a_killed_wrappers_stubborn_command_ends_before_the_next_holder_begins() {
+    let server = Server::start();
+    let (wrapper, command) = holder(&server, &["--ttl", "1s"], STUBBORN);
+    wrapper.signal(Signal::KILL);
+    next_holder_writes(&server);
+    assert!(!runs(command));
+    assert_fenced(&server);
+}
+
+#[test]
+fn a_frozen_wrappers_command_ends_before_the_next_holder_begins() {
+    let server = Server::start();
+    let (wrapper, command) = holder(&server, &["--ttl", "1s"], STUBBORN);
+    wrapper.signal(Signal::STOP);
+    next_holder_writes(&server);
+    assert!(!runs(command));
+    assert_fenced(&server);
+    wrapper.signal(Signal::CONT);
+    let done = wrapper.end();
+    assert_eq!(done.code, 75, "{}", done.stderr);
+}
+
+#[test]
+fn a_killed_sentinel_takes_the_command_with_it() {
+    let server = Server::start();
+    let (wrapper, command) = holder(&server, &[], PATIENT);
+    let sentinel = children(wrapper.id())[0];
+    assert_ne!(sentinel, command);
+    kill(sentinel, Signal::KILL);
+    let done = wrapper.end();
+    assert_eq!(done.code, 137, "{}", done.stderr);
+    assert!(done.stderr.contains("sentinel"), "{}", done.stderr);
+    assert!(!runs(command));
+    eventually("its group is gone", || members(command).is_empty());
+    assert_eq!(run(&mut server.tenure(["-q", "who", "deploy"])).code, 1, "deploy is free");
+}
+
+#[test]
+fn a_frozen_sentinel_does_not_save_the_command_of_a_lost_lock() {
+    let server = Server::start();
+    let (wrapper, command) = holder(&server, &["--ttl", "1s"], PATIENT);
+    kill(children(wrapper.id())[0], Signal::STOP);
+    server.signal(Signal::KILL);
+    let done = wrapper.end();
+    assert_eq!(done.code, 75, "{}", done.stderr);
+    eventually("the command is gone", || !runs(command));
+}
+
+#[test]
+fn a_server_that_dies_stops_the_command_in_time() {
+    let server = Server::start();
+    let begun = Instant::now();
+    let (wrapper, command) = holder(&server, &["--ttl", "2s"], PATIENT);
+    server.signal(Signal::KILL);
+    let done = wrapper.end();
+    assert_eq!(done.code, 75, "{}", done.stderr);
+    assert!(
+        done.stderr.contains("deploy") && done.stderr.contains("command stopped"),
+        "{}",
+        done.stderr
+    );
+    assert!(!runs(command));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_command_gets_its_grace_before_it_is_killed() {
+    let server = Server::start();
+    let script = "trap 'echo tidied; exit 0' TERM; echo $$; while :; do sleep 0.02; done";
+    let (mut wrapper, _) = holder(&server, &["--ttl", "2s", "--grace", "1s"], script);
+    server.signal(Signal::KILL);
+    assert_eq!(wrapper.line(), "tidied");
+    assert_eq!(wrapper.end().code, 75);
+}
+
+#[test]
+fn a_broken_lock_stops_the_command_and_names_who_broke_it() {
+    let server = Server::start();
+    let (wrapper, command) = holder(&server, &[], PATIENT);
+    let token = server.json(&["who", "deploy"])[0]["token"].to_string();
+    server.says(&["break", "deploy", "--token", &token, "--reason", "host died"]);
+    let done = wrapper.end();
+    assert_eq!(done.code, 75, "{}", done.stderr);
+    assert!(done.stderr.starts_with("tenure: deploy lost (broken by "), "{}", done.stderr);
+    assert!(done.stderr.trim_end().ends_with("; command stopped"), "{}", done.stderr);
+    assert!(!runs(command));
+}
+
+#[test]
+fn with_no_kill_the_command_goes_on_and_the_loss_is_told() {
+    let server = Server::start();
+    let script = "echo $$; read line; echo went on";
+    let (mut wrapper, command) = holder(&server, &["--no-kill"], script);
+    let token = server.json(&["who", "deploy"])[0]["token"].to_string();
+    server.says(&["break", "deploy", "--token", &token, "--reason", "test"]);
+    assert_eq!(run(&mut server.tenure(["lock", "-w", "10", "deploy", "--", "true"])).code, 0);
+    assert!(runs(command));
+    wrapper.write("\n");
+    assert_eq!(wrapper.line(), "went on");
+    let done = wrapper.end();
+    assert_eq!(done.code, 75);
+    assert!(done.stderr.contains("--no-kill"), "{}", done.stderr);
+}
+
+#[test]
+fn what_a_command_leaves_behind_by_itself_is_its_own_affair() {
+    let server = Server::start();
+    let script = "sleep 1000 >/dev/null 2>&1 </dev/null & echo $!";
+    let done = run(&mut server.tenure(["lock", "x", "--", "sh", "-c", script]));
+    assert_eq!(done.code, 0);
+    let left: u32 = done.stdout.trim().parse().unwrap();
+    assert!(runs(left));
+    kill(left, Signal::KILL);
+}
+
+/// Waits for the lock, then writes once.
+fn next_holder_writes(server: &Server) {
+    let script = "echo $TENURE_TOKEN >> fenced";
+    let done = run(&mut server.tenure(["lock", "-w", "20", "deploy", "--", "sh", "-c", script]));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+}
+
+/// The processes of a group that still run.
+fn members(group: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let of_group = rest.split(' ').nth(2) == Some(group.to_string().as_str());
+        of_group && runs(*id)
+    })
+    .collect()
+}
