@@ -8,7 +8,7 @@ use super::request::Named;
 use super::{Decided, Machine, Told, invalid, refuse};
 use crate::answer::{Answer, DeniedBy, Refusal};
 use crate::change::Action;
-use crate::command::{Acquire, Caller, Claim, Life, Want};
+use crate::command::{Acquire, Caller, Claim, Life, RequestName, Want};
 use crate::id::{Permits, SessionHandle, TicketId, Weight};
 use crate::limits;
 use crate::text::LockName;
@@ -174,11 +174,11 @@ impl Machine {
             ticket.extra().requests.push(key);
         }
         self.remember_request(named, id);
-        let mut granted = self.granted(id);
-        if let crate::RequestName::Client(own) = &request.request {
-            granted.request = own.clone();
+        let again = Answer::Granted(Box::new(self.granted(id)));
+        match &request.request {
+            RequestName::Client(text) => Ok(again.named(text)),
+            RequestName::Unnamed => Ok(again),
         }
-        Ok(Answer::Granted(Box::new(granted)))
     }
 
     /// A busy lock refuses another kind or size; after a resize, whatever size requests name is fine while it fits.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::end::granted_locks;
-use super::request::{Remembered, RequestState, request_key};
+use super::end::{EndedLease, granted_locks};
+use super::request::{RequestState, request_key};
 use super::{Decided, Machine, Told, refuse};
 use crate::answer::{Answer, Ended, Refusal, Released};
 use crate::change::Settled;
@@ -32,20 +32,26 @@ impl Machine {
                 id.as_str().as_bytes(),
             ])
         });
-        if let Some(key) = &retry
-            && self.state.requests.get(key).is_some()
-        {
-            let depth = self.ticket_of_lease(hash).map_or(0, |id| self.ticket(id).depth);
-            return Ok(Answer::Released(Released { depth, ..self.released_before(hash) }));
+        if let Some(seen) = retry.and_then(|key| self.state.requests.get(&key)) {
+            return Ok(Answer::Released(self.released_again(seen.state, hash)));
         }
         let Some(id) = self.ticket_of_lease(hash).filter(|id| self.ticket(*id).is_granted()) else {
             return self.release_again(hash);
         };
         let names = self.names_released(id, release)?;
         if let Some(key) = retry {
-            self.remember_release(key, id);
+            self.remember_release(key, id, &names)?;
         }
         Ok(Answer::Released(self.release_names(id, &names)))
+    }
+
+    /// A retried release that left something of the grant: told as before, with what is left now.
+    fn released_again(&self, state: RequestState, hash: &[u8; 32]) -> Released {
+        let gave_locks_back = matches!(state, RequestState::Ended(_, Some(_)));
+        let depth = self.ticket_of_lease(hash).map_or(0, |id| self.ticket(id).depth);
+        let before = self.released_before(hash);
+        let released = before.released || gave_locks_back;
+        Released { released, depth: if released { 0 } else { depth }, ..before }
     }
 
     /// The locks a release is about; a lock the ticket does not hold is lost.
@@ -62,28 +68,37 @@ impl Machine {
     }
 
     fn release_names(&mut self, id: TicketId, names: &[LockName]) -> Released {
-        let now = self.state.now;
-        let ticket = self.ticket_mut(id);
-        let held_for = ticket.held_for(now);
-        let part = !names.is_empty() && names.len() < ticket.parts.as_slice().len();
-        if ticket.depth > 1 && names.is_empty() {
-            ticket.depth -= 1;
-            return Released {
-                released: false,
-                cancelled: false,
-                depth: ticket.depth,
-                held_for,
-                locks: vec![],
-            };
+        let held_for = self.ticket(id).held_for(self.state.now);
+        if self.ticket(id).depth > 1 {
+            let depth = self.leave_level(id);
+            return Released { released: false, cancelled: false, depth, held_for, locks: vec![] };
         }
-        let mut locks = granted_locks(ticket);
-        if part {
+        let mut locks = granted_locks(self.ticket(id));
+        if self.is_part(id, names) {
             locks.retain(|lock| names.contains(&lock.name));
             self.release_part(id, names);
         } else {
             self.end_and_pump(id, Ended::Released, Told::default());
         }
         Released { released: true, cancelled: false, depth: 0, held_for, locks }
+    }
+
+    fn is_part(&self, id: TicketId, names: &[LockName]) -> bool {
+        !names.is_empty() && names.len() < self.ticket(id).parts.as_slice().len()
+    }
+
+    /// Takes one level off a re-entrant grant. There are never more ids than levels, so the latest is over.
+    fn leave_level(&mut self, id: TicketId) -> u32 {
+        let now = self.state.now;
+        let ticket = self.ticket_mut(id);
+        ticket.depth -= 1;
+        let (depth, token) = (ticket.depth, ticket.parts.as_slice()[0].token);
+        let requests = &mut ticket.extra().requests;
+        let over = if requests.len() > depth as usize { requests.pop() } else { None };
+        if let Some(key) = over {
+            self.state.requests.end(key, Ended::Released, Some(token), now);
+        }
+        depth
     }
 
     fn release_part(&mut self, id: TicketId, names: &[LockName]) {
@@ -109,7 +124,9 @@ impl Machine {
     }
 
     fn released_before(&self, hash: &[u8; 32]) -> Released {
-        let ended = self.state.ended_leases.get(hash);
+        let given_back =
+            |lease: &&EndedLease| matches!(lease.ended, Ended::Released | Ended::Cancelled);
+        let ended = self.state.ended_leases.get(hash).filter(given_back);
         Released {
             released: ended.is_some(),
             cancelled: false,
@@ -119,14 +136,25 @@ impl Machine {
         }
     }
 
-    fn remember_release(&mut self, key: RequestKey, id: TicketId) {
-        // Only a re-entrant release needs it: for all others the ended lease answers the retry.
-        if self.ticket(id).depth > 1 && !self.state.requests.is_full() {
-            let remembered =
-                Remembered { body: 0, state: RequestState::Ticket(id), numbered: false };
-            self.state.requests.insert(key, remembered);
-            self.ticket_mut(id).extra().requests.push(key);
+    /// Only a release that leaves something of the grant needs it: for all others the ended lease answers the retry.
+    /// The token remembered tells one that gave locks back from one that took off a level.
+    fn remember_release(
+        &mut self,
+        key: RequestKey,
+        id: TicketId,
+        names: &[LockName],
+    ) -> Decided<()> {
+        let is_part = self.is_part(id, names);
+        if self.ticket(id).depth == 1 && !is_part {
+            return Ok(());
         }
+        if self.state.requests.is_full() {
+            return refuse(super::acquire::limit("request_ids", limits::REQUESTS_KEPT_MAX as u64));
+        }
+        let token = self.ticket(id).parts.as_slice().first().map(|part| part.token);
+        let token = token.filter(|_| is_part);
+        self.state.requests.insert_ended(key, Ended::Released, token, self.state.now);
+        Ok(())
     }
 
     fn release_session(&mut self, id: SessionId) -> Answer {
@@ -150,7 +178,7 @@ impl Machine {
             self.check_session(handle)?;
         }
         if let Some(id) = self.ticket_made(&cancel.request) {
-            return Ok(Answer::Released(self.cancel_ticket(id)));
+            return Ok(Answer::Released(self.cancel_entry(id, None)));
         }
         if cancel.names.is_empty() && !self.is_numbered(cancel) {
             return Err(super::invalid(
@@ -161,7 +189,9 @@ impl Machine {
         let session = cancel.session.map(|handle| handle.id);
         let key = request_key(&cancel.caller.key, session, cancel.names.iter(), &cancel.request);
         match self.state.requests.get(&key).map(|seen| seen.state) {
-            Some(RequestState::Ticket(id)) => Ok(Answer::Released(self.cancel_entry(id, key))),
+            Some(RequestState::Ticket(id)) => {
+                Ok(Answer::Released(self.cancel_entry(id, Some(key))))
+            }
             Some(RequestState::Ended(ended, token)) => self.cancel_again(ended, token),
             Some(RequestState::Session(_)) => refuse(Refusal::RequestIdReused),
             None => self.cancel_unseen(key, session, cancel),
@@ -173,16 +203,18 @@ impl Machine {
     }
 
     /// Giving up a re-entrant request takes off the level it put on; any other gives up its ticket.
-    fn cancel_entry(&mut self, id: TicketId, key: RequestKey) -> Released {
+    fn cancel_entry(&mut self, id: TicketId, key: Option<RequestKey>) -> Released {
         let now = self.state.now;
         let ticket = self.ticket_mut(id);
         if ticket.depth <= 1 {
             return self.cancel_ticket(id);
         }
         ticket.depth -= 1;
-        ticket.extra().requests.retain(|request| *request != key);
         let (depth, held_for) = (ticket.depth, ticket.held_for(now));
-        self.state.requests.end(key, Ended::Cancelled, None, now);
+        if let Some(key) = key {
+            ticket.extra().requests.retain(|request| *request != key);
+            self.state.requests.end(key, Ended::Cancelled, None, now);
+        }
         Released { released: false, cancelled: true, depth, held_for, locks: vec![] }
     }
 
@@ -237,7 +269,7 @@ impl Machine {
         } else if self.state.requests.is_full() {
             return refuse(super::acquire::limit("request_ids", limits::REQUESTS_KEPT_MAX as u64));
         } else {
-            self.state.requests.insert_ended(key, Ended::Cancelled, self.state.now);
+            self.state.requests.insert_ended(key, Ended::Cancelled, None, self.state.now);
         }
         self.cancel_again(Ended::Cancelled, None)
     }

@@ -86,12 +86,16 @@ impl Requests {
         self.ended.push_back((now, key));
     }
 
-    /// Remembers that a request which was never seen is over.
-    pub(super) fn insert_ended(&mut self, key: RequestKey, ended: Ended, now: Time) {
-        self.known.insert(
-            key,
-            Remembered { body: 0, state: RequestState::Ended(ended, None), numbered: false },
-        );
+    /// Remembers a request that is over as soon as it is seen, or that was never seen.
+    pub(super) fn insert_ended(
+        &mut self,
+        key: RequestKey,
+        ended: Ended,
+        token: Option<Token>,
+        now: Time,
+    ) {
+        let state = RequestState::Ended(ended, token);
+        self.known.insert(key, Remembered { body: 0, state, numbered: false });
         self.ended.push_back((now, key));
     }
 
@@ -125,7 +129,8 @@ impl Machine {
             if seen.body != body && !cancelled_unseen {
                 return refuse(Refusal::RequestIdReused);
             }
-            return self.answer_again(seen.state).map(Ok);
+            let again = self.answer_again(seen.state)?;
+            return Ok(Ok(again.named(text)));
         }
         let number = session.zip(text.sequence());
         if let Some((session, number)) = number
@@ -207,6 +212,16 @@ impl Machine {
         }
         let secret = RequestKey::of(&[b"request", &ticket.lease.hash(), &id.0.to_le_bytes()]);
         RequestId::made(format!("{MADE}{}-{}", id.0, secret.letters()))
+    }
+}
+
+impl Answer {
+    /// A grant under the id that this request for it had: those that entered again have their own.
+    pub(super) fn named(mut self, text: &RequestId) -> Self {
+        if let Answer::Granted(granted) = &mut self {
+            granted.request = text.clone();
+        }
+        self
     }
 }
 
