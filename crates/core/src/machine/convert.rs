@@ -244,27 +244,22 @@ impl Machine {
         let heir = self.heir(old, hand_over);
         let names: Vec<LockName> =
             heir.parts.as_slice().iter().map(|part| part.name.clone()).collect();
+        let by = &hand_over.caller.key;
         for name in &names {
             self.end_upgrade(old, name, Ended::HandedOver);
+            let past = self.past(old, name, Ended::HandedOver, Some(by));
+            self.lock_mut(name).remember(past);
         }
         self.state.tickets.insert(new, Box::new(heir));
         for name in &names {
             self.retoken(new, name);
         }
         // The old ticket is over without its locks having been free.
-        self.forget_ticket(
-            old,
-            Ended::HandedOver,
-            Told { by: Some(&hand_over.caller.key), reason: None },
-        );
+        let told = Told { by: Some(by), reason: None };
+        self.forget_ticket(old, Ended::HandedOver, told);
         self.index_ticket(new);
         for name in &names {
-            self.tell(
-                new,
-                name,
-                Action::HandedOver,
-                Told { by: Some(&hand_over.caller.key), reason: None },
-            );
+            self.tell(new, name, Action::HandedOver, told);
         }
         // Who stood behind an upgrade of the old holder may be next now.
         self.pump(names);
@@ -291,7 +286,7 @@ impl Machine {
             extra.request = None;
             extra.named = false;
             extra.leaves_at = None;
-            extra.recall = None;
+            extra.recalls.clear();
         }
         heir
     }

@@ -115,20 +115,10 @@ impl Machine {
     }
 
     fn free(&mut self, id: TicketId, name: &LockName, ended: Ended, by: Option<&KeyName>) {
-        let (now, wall) = (self.state.now, self.state.wall);
+        let now = self.state.now;
+        let past = self.past(id, name, ended, by);
         let ticket = self.ticket(id);
         let part = ticket.part(name).expect("the ticket holds it").clone();
-        let past = Past {
-            token: part.token,
-            owner: ticket.owner_shown(id),
-            note: ticket.note.clone(),
-            waited: ticket.waited(now),
-            held: ticket.held_for(now),
-            ended,
-            at: now,
-            wall,
-            by: by.cloned(),
-        };
         let opens_at = opens_at(ticket, ended, now);
         let lock = self.lock_mut(name);
         lock.holders.remove(part.token);
@@ -141,6 +131,28 @@ impl Machine {
         }
         if unheld {
             self.index.held_locks -= 1;
+        }
+    }
+
+    /// What history keeps of one lock of a grant that ends.
+    pub(super) fn past(
+        &self,
+        id: TicketId,
+        name: &LockName,
+        ended: Ended,
+        by: Option<&KeyName>,
+    ) -> Past {
+        let (now, ticket) = (self.state.now, self.ticket(id));
+        Past {
+            token: ticket.part(name).expect("the ticket holds it").token,
+            owner: ticket.owner_shown(id),
+            note: ticket.note.clone(),
+            waited: ticket.waited(now),
+            held: ticket.held_for(now),
+            ended,
+            at: now,
+            wall: self.state.wall,
+            by: by.cloned(),
         }
     }
 

@@ -18,8 +18,10 @@ impl Machine {
         let until = self.state.now + recall.within;
         let told = Told { by: Some(&recall.caller.key), reason: Some(&recall.reason) };
         for id in &asked {
-            self.ticket_mut(*id).extra().recall =
-                Some(RecallRecord { until, reason: recall.reason.clone() });
+            let recalls = &mut self.ticket_mut(*id).extra().recalls;
+            recalls.retain(|before| before.name != recall.name);
+            let (name, reason) = (recall.name.clone(), recall.reason.clone());
+            recalls.push(RecallRecord { name, until, reason });
             self.tell(*id, &recall.name, Action::Recalled, told);
         }
         Ok(Answer::Recalled { asked: asked.len() })

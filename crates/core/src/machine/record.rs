@@ -431,12 +431,14 @@ pub(super) struct Extra {
     pub(super) request: Option<crate::text::RequestId>,
     pub(super) lock_delay: Duration,
     pub(super) at_least: Duration,
-    pub(super) recall: Option<RecallRecord>,
+    /// At most one for each lock.
+    pub(super) recalls: Vec<RecallRecord>,
 }
 
 /// A request to give back soon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RecallRecord {
+    pub(super) name: LockName,
     pub(super) until: Time,
     pub(super) reason: Reason,
 }

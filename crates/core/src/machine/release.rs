@@ -109,6 +109,9 @@ impl Machine {
         if let super::record::Parts::Many(parts) = &mut self.ticket_mut(id).parts {
             parts.retain(|part| !names.contains(&part.name));
         }
+        if let Some(extra) = &mut self.ticket_mut(id).extra {
+            extra.recalls.retain(|recall| !names.contains(&recall.name));
+        }
         self.index_ticket(id);
         self.pump(names.iter().cloned());
     }

@@ -3,11 +3,12 @@
 use super::acquire::check_ttl;
 use super::due::Due;
 use super::end::granted_locks;
-use super::record::TicketLife;
+use super::record::{RecallRecord, TicketLife};
 use super::{Decided, Machine, invalid};
 use crate::answer::{Answer, Recall, Refusal, Renewed};
 use crate::command::{Renew, Target};
 use crate::id::{SessionId, TicketId};
+use crate::text::LockName;
 
 impl Machine {
     pub(super) fn renew(&mut self, renew: &Renew) -> Decided<Answer> {
@@ -32,7 +33,7 @@ impl Machine {
     pub(super) fn held_by_lease(
         &self,
         hash: &[u8; 32],
-        name: Option<&crate::LockName>,
+        name: Option<&LockName>,
     ) -> Decided<TicketId> {
         let held = self.ticket_of_lease(hash).filter(|id| {
             let ticket = self.ticket(*id);
@@ -94,9 +95,20 @@ impl Machine {
         (ttl, after.since(now))
     }
 
-    pub(super) fn recall_of(&self, id: TicketId) -> Option<Recall> {
-        let recall = self.ticket(id).extra.as_ref()?.recall.as_ref()?;
-        Some(Recall { within: recall.until.since(self.state.now), reason: recall.reason.clone() })
+    /// The most urgent recall of any of its locks.
+    fn recall_of(&self, id: TicketId) -> Option<Recall> {
+        let recalls = &self.ticket(id).extra.as_ref()?.recalls;
+        Some(self.told_recall(recalls.iter().min_by_key(|recall| recall.until)?))
+    }
+
+    /// The recall of one of its locks.
+    pub(super) fn recall_at(&self, id: TicketId, name: &LockName) -> Option<Recall> {
+        let recalls = &self.ticket(id).extra.as_ref()?.recalls;
+        Some(self.told_recall(recalls.iter().find(|recall| recall.name == *name)?))
+    }
+
+    fn told_recall(&self, recall: &RecallRecord) -> Recall {
+        Recall { within: recall.until.since(self.state.now), reason: recall.reason.clone() }
     }
 }
 

@@ -150,13 +150,10 @@ impl Machine {
     fn recalled_of(&self, id: SessionId) -> Vec<RecalledGrant> {
         let mut recalled = Vec::new();
         for ticket_id in &self.state.sessions[&id].tickets {
-            let Some(recall) = self.recall_of(*ticket_id) else { continue };
             for part in self.ticket(*ticket_id).parts.as_slice() {
-                recalled.push(RecalledGrant {
-                    name: part.name.clone(),
-                    token: part.token,
-                    recall: recall.clone(),
-                });
+                let Some(recall) = self.recall_at(*ticket_id, &part.name) else { continue };
+                let (name, token) = (part.name.clone(), part.token);
+                recalled.push(RecalledGrant { name, token, recall });
             }
         }
         recalled

@@ -65,7 +65,7 @@ impl Machine {
             Some(HolderView {
                 holder,
                 key: self.ticket(id).key.clone(),
-                recall: self.recall_of(id),
+                recall: self.recall_at(id, name),
             })
         };
         lock.holders.iter().take(limits::PAGE_MAX).filter_map(|(_, id)| view(id)).collect()
