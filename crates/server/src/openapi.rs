@@ -20,7 +20,8 @@ use crate::routes::{acquire, changes, holding, keys, locks, operator, service, s
         operator::break_grant, operator::resize, locks::one, locks::list, sessions::open, sessions::list,
         sessions::one, sessions::keep_alive, sessions::events, sessions::end, changes::changes, keys::list,
         keys::make, keys::remove, keys::rotate, service::info, service::stats, service::cluster,
-        service::change_cluster, service::drain, service::health, service::ready, service::open_api,
+        service::add_member,
+        service::remove_member, service::transfer, service::backup, service::drain, service::health, service::ready, service::open_api,
     ),
     components(schemas(
         tenure_api::ChangeEvent, tenure_api::EndedEvent, tenure_api::RecalledEvent, tenure_api::ResyncEvent,

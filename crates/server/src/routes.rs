@@ -135,9 +135,10 @@ async fn serve(call: Call, route: Route, name: &str) -> Result<Response, Refused
         Route::Key => keys::remove(call, name).await,
         Route::RotateKey => keys::rotate(call, name).await,
         Route::Cluster => service::cluster(call).await,
-        Route::Members | Route::Member | Route::Transfer | Route::Backup => {
-            service::change_cluster(call).await
-        }
+        Route::Members => service::add_member(call).await,
+        Route::Member => service::remove_member(call).await,
+        Route::Transfer => service::transfer(call).await,
+        Route::Backup => service::backup(call).await,
         Route::Drain => service::drain(call).await,
         Route::Health => service::health(call).await,
         Route::Ready => service::ready(call).await,

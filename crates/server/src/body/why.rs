@@ -13,7 +13,11 @@ pub(super) fn json(bytes: &[u8], error: &serde_json::Error) -> Refused {
         let (field, _) = field_at(bytes, not_utf8.valid_up_to());
         return Refused::field(&field, BadReason::Encoding, "the body is not UTF-8");
     }
-    let at = offset(bytes, error.line(), error.column());
+    let mut at = offset(bytes, error.line(), error.column());
+    if at > 0 && matches!(bytes[at - 1], b'{' | b'[') {
+        // The value as a whole is wrong, not the first thing in it.
+        at -= 1;
+    }
     let (place, depth) = field_at(bytes, at);
     let message = error.to_string();
     if error.classify() != Category::Data {

@@ -2,7 +2,7 @@
 //! waits on is the log's [`Outcome`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use tenure_api::{AcquireRequest, BadReason, Grant, GrantedName, Mode, Seconds, Wanted};
@@ -229,6 +229,7 @@ async fn settle(app: &App, plan: Plan) -> Result<Taken, Refused> {
         app.metrics.limit_hit("waiters");
         return Err(Refused::unavailable(Reason::Overloaded));
     }
+    let _held = (!wait.is_zero()).then(|| app.metrics.held_answer());
     let mut unanswered = Unanswered::new(app, &plan);
     let submitted = app.log.submit(Command::Acquire(Box::new(plan.acquire))).await;
     if !matches!(submitted, Err(SubmitError::Unknown)) {
@@ -258,7 +259,7 @@ pub(super) async fn hold_back(
     place: Queued,
     hold: Duration,
 ) -> Result<Taken, Refused> {
-    let _held = app.metrics.held_answer();
+    let queued_at = Instant::now();
     let hold = if hold >= place.wait_left { place.wait_left + SETTLE_SLACK } else { hold };
     let settled = tokio::select! {
         biased;
@@ -270,13 +271,13 @@ pub(super) async fn hold_back(
         () = tokio::time::sleep(hold) => match place_now(&app.log, place.ticket).await {
             Place::Waits(now) => {
                 outcome.leave(true);
-                return Err(Refused::waiting(&now));
+                return Err(Refused::waiting(&passed(&place, &now, queued_at.elapsed())));
             }
             // It was settled at this very moment: the outcome is on its way.
             Place::Settled => outcome.await,
             Place::Unread => {
                 outcome.leave(true);
-                return Err(Refused::waiting(&place));
+                return Err(Refused::waiting(&passed(&place, &place, queued_at.elapsed())));
             }
         },
     };
@@ -293,6 +294,14 @@ pub(super) async fn hold_back(
         },
         Err(_) => Err(Refused::superseded(Some(place.request))),
     }
+}
+
+/// The place as it is `now`, with the times as they have passed since it was taken: the log's clock is read with its
+/// entries and may be a second behind.
+fn passed(then: &Queued, now: &Queued, since: Duration) -> Queued {
+    let waited = now.waited.max(then.waited + since);
+    let wait_left = now.wait_left.min(then.wait_left.saturating_sub(since));
+    Queued { waited, wait_left, ..now.clone() }
 }
 
 /// Where a ticket stands now.

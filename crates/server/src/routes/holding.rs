@@ -319,6 +319,7 @@ pub(super) async fn convert(mut call: Call, name: &str) -> Result<Response, Refu
         },
         wait: wait.unwrap_or_default(),
     };
+    let _held = (!convert.wait.is_zero()).then(|| call.app.metrics.held_answer());
     let Reply { answer, outcome } = call.submit(Command::Convert(Box::new(convert))).await?;
     let taken = match (answer, outcome) {
         (Answer::Granted(granted), _) => Taken::Granted { granted, since_request: Duration::ZERO },

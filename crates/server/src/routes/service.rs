@@ -132,9 +132,34 @@ pub(super) async fn cluster(call: Call) -> Result<Response, Refused> {
     })
 }
 
-/// Changing the cluster: not for a single node.
+/// Adds a node: not to a single one.
 #[utoipa::path(post, path = "/v1/cluster/members", tag = "cluster", responses((status = 501, body = Problem)))]
-pub(super) async fn change_cluster(call: Call) -> Result<Response, Refused> {
+pub(super) async fn add_member(call: Call) -> Result<Response, Refused> {
+    not_a_cluster(&call)
+}
+
+/// Removes a node: not the only one.
+#[utoipa::path(
+    delete, path = "/v1/cluster/members/{id}", tag = "cluster", params(("id" = u64, Path, description = "The node")),
+    responses((status = 501, body = Problem))
+)]
+pub(super) async fn remove_member(call: Call) -> Result<Response, Refused> {
+    not_a_cluster(&call)
+}
+
+/// Makes another node the leader: there is none.
+#[utoipa::path(post, path = "/v1/cluster/transfer", tag = "cluster", responses((status = 501, body = Problem)))]
+pub(super) async fn transfer(call: Call) -> Result<Response, Refused> {
+    not_a_cluster(&call)
+}
+
+/// A copy of the state: of a cluster only, so far.
+#[utoipa::path(get, path = "/v1/cluster/backup", tag = "cluster", responses((status = 501, body = Problem)))]
+pub(super) async fn backup(call: Call) -> Result<Response, Refused> {
+    not_a_cluster(&call)
+}
+
+fn not_a_cluster(call: &Call) -> Result<Response, Refused> {
     call.caller(Role::Operator)?;
     Err(Refused::not_supported("cluster"))
 }

@@ -1,4 +1,6 @@
 //! The service from outside: a real server on a free port, in memory or in a directory of its own, spoken to by HTTP.
 
 mod fixture;
+mod routes;
 mod service;
+mod doubledutch;

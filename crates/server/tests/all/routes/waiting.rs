@@ -1,0 +1,237 @@
+//! Requests that wait: their answers end, their places stay.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Method, header};
+use serde_json::{Value, json};
+use tower::Service as _;
+
+use super::{Api, KEY, posting, request};
+
+/// Waits until the lock has so many waiters.
+async fn queued(api: &Api, name: &str, waiters: u64) {
+    let mut changes = api.service.app().log.changes(None);
+    while api.get(&format!("/v1/locks/{name}")).await.json["queue_length"] != waiters {
+        changes.next().await;
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_passed_says_so() {
+    let api = Api::start().await;
+    api.take("a").await;
+    let refused = api.post("/v1/locks/a/acquire", json!({"wait": "100ms"})).await;
+    assert_eq!(refused.code(), (409, "timed_out"), "{}", refused.text);
+    assert!(refused.json["waited"].as_f64().unwrap() >= 0.1);
+    assert_eq!(refused.json["acquired"], false);
+    assert_eq!(refused.json["holders"].as_array().unwrap().len(), 1);
+    assert_eq!(api.get("/v1/locks/a").await.json["queue_length"], 0, "no trace is left");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_held_no_longer_keeps_the_place() {
+    let api = Api::start().await;
+    let lease = api.take("a").await;
+    let ask = json!({"wait": 60, "hold": 0.05, "ttl": 60});
+    let waiting = api.post("/v1/locks/a/acquire", ask).await;
+    assert_eq!(waiting.code(), (409, "waiting"));
+    let told = &waiting.json;
+    assert_eq!(
+        (&told["acquired"], &told["position"], &told["queue_length"]),
+        (&json!(false), &json!(1), &json!(1))
+    );
+    assert!(told["wait_left"].as_f64().unwrap() > 50.0 && told["waited"].as_f64().unwrap() >= 0.05);
+    assert_eq!(told["retry_after"], 0);
+
+    api.post("/v1/locks/a/release", json!({"lease": lease})).await;
+    let again = json!({"wait": 60, "ttl": 60, "request_id": told["request_id"]});
+    let granted = api.post("/v1/locks/a/acquire", again).await;
+    assert_eq!(granted.status, 200, "{}", granted.text);
+    assert!(granted.json["waited"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn a_release_answers_the_next_waiter_at_once() {
+    let api = Api::start().await;
+    let lease = api.take("a").await;
+    let ask = posting(KEY, "/v1/locks/a/acquire", &json!({"wait": 60, "ttl": 30}));
+    let waiter = async { api.send(ask).await };
+    let releaser = async {
+        queued(&api, "a", 1).await;
+        api.post("/v1/locks/a/release", json!({"lease": lease})).await
+    };
+    let (granted, released) = tokio::join!(waiter, releaser);
+    assert_eq!((granted.status, released.status), (200, 200), "{}", granted.text);
+    let (waited, since) = (&granted.json["waited"], &granted.json["since_request"]);
+    assert!(waited.as_f64().unwrap() > 0.0);
+    assert!(since.as_f64().unwrap() <= waited.as_f64().unwrap(), "a promise is never made longer");
+}
+
+#[tokio::test]
+async fn a_newer_request_with_the_same_id_gets_the_answer() {
+    let api = Api::start().await;
+    let lease = api.take("a").await;
+    let ask = || {
+        posting(
+            KEY,
+            "/v1/locks/a/acquire",
+            &json!({"wait": 60, "ttl": 9, "request_id": "request-1"}),
+        )
+    };
+    let older = async { api.send(ask()).await };
+    let newer = async {
+        queued(&api, "a", 1).await;
+        api.send(ask()).await
+    };
+    // The older one is answered because the newer came; then the lock is released for that.
+    let older = async {
+        let reply = older.await;
+        api.post("/v1/locks/a/release", json!({"lease": lease})).await;
+        reply
+    };
+    let (older, newer) = tokio::join!(older, newer);
+    assert_eq!(older.code(), (409, "waiting"), "{}", older.text);
+    assert_eq!(older.json["request_id"], "request-1");
+    assert_eq!(newer.status, 200, "{}", newer.text);
+}
+
+#[tokio::test]
+async fn a_cycle_of_waiters_is_refused_with_the_cycle() {
+    let api = Api::start().await;
+    let ask =
+        |owner: &str| json!({"owner": owner, "ttl": 60, "wait": 60, "note": format!("by {owner}")});
+    let a = api.post("/v1/locks/a/acquire", ask("one")).await.json;
+    api.post("/v1/locks/b/acquire", ask("two")).await;
+    let first = async { api.post("/v1/locks/b/acquire", ask("one")).await };
+    let second = async {
+        queued(&api, "b", 1).await;
+        let refused = api.post("/v1/locks/a/acquire", ask("two")).await;
+        api.post("/v1/locks/b/break", json!({"any": true, "reason": "end of test"})).await;
+        refused
+    };
+    let (granted, refused) = tokio::join!(first, second);
+    assert_eq!(refused.code(), (409, "deadlock"));
+    let cycle = refused.json["cycle"].as_array().unwrap();
+    assert_eq!(cycle.len(), 2);
+    let names: Vec<&Value> = cycle.iter().map(|member| &member["waits_for"]).collect();
+    assert!(names.contains(&&json!("a")) && names.contains(&&json!("b")), "{}", refused.text);
+    assert_eq!((granted.status, &a["acquired"]), (200, &json!(true)));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_the_queue_unless_it_can_come_back() {
+    let api = Api::start().await;
+    api.take("a").await;
+    let mut router = api.router.clone();
+    let gone = router.call(posting(KEY, "/v1/locks/a/acquire", &json!({"wait": 60})));
+    let gone = tokio::time::timeout(Duration::from_millis(200), gone).await;
+    assert!(gone.is_err(), "it waits until its client goes");
+    queued(&api, "a", 0).await;
+
+    let body = json!({"wait": 60, "request_id": "request-1"});
+    let gone = router.call(posting(KEY, "/v1/locks/a/acquire", &body));
+    assert!(tokio::time::timeout(Duration::from_millis(200), gone).await.is_err());
+    assert_eq!(
+        api.get("/v1/locks/a").await.json["queue_length"],
+        1,
+        "it made its id: it may come back"
+    );
+}
+
+#[tokio::test]
+async fn a_drain_sends_waiters_away_with_their_places_and_takes_no_new_ones() {
+    let api = Api::start().await;
+    let lease = api.take("a").await;
+    let waiter = async { api.post("/v1/locks/a/acquire", json!({"wait": 60})).await };
+    let operator = async {
+        queued(&api, "a", 1).await;
+        api.post("/v1/drain", json!({"within": 60})).await
+    };
+    let (waiter, drained) = tokio::join!(waiter, operator);
+    assert_eq!(drained.json, json!({"waiters_moved": 1, "holders_left": 1}));
+    assert_eq!(waiter.code(), (503, "unavailable"));
+    assert_eq!(
+        (&waiter.json["reason"], &waiter.json["acquired"]),
+        (&json!("draining"), &json!(false))
+    );
+    assert!(waiter.json["request_id"].is_string());
+    assert_eq!(waiter.header("retry-after"), "1");
+    assert_eq!(api.get("/v1/locks/a").await.json["queue_length"], 1, "the place is kept");
+
+    let late = api.post("/v1/locks/b/acquire", json!({})).await;
+    assert_eq!((late.code(), &late.json["reason"]), ((503, "unavailable"), &json!("draining")));
+    assert_eq!(api.get("/readyz").await.status, 503);
+    assert_eq!(api.get("/healthz").await.status, 200);
+    assert_eq!(api.post("/v1/locks/a/renew", json!({"lease": lease})).await.status, 200);
+    assert_eq!(api.post("/v1/locks/a/release", json!({"lease": lease})).await.status, 200);
+}
+
+#[tokio::test]
+async fn more_waiters_than_allowed_are_sent_away() {
+    let api = Api::start_with("[limits]\nwaiters = 1\n", |_| {}).await;
+    let lease = api.take("a").await;
+    let first = async { api.post("/v1/locks/a/acquire", json!({"wait": 60})).await };
+    let second = async {
+        queued(&api, "a", 1).await;
+        let refused = api.post("/v1/locks/a/acquire", json!({"wait": 60})).await;
+        let tried = api.post("/v1/locks/b/acquire", json!({})).await;
+        api.post("/v1/locks/a/release", json!({"lease": lease})).await;
+        (refused, tried)
+    };
+    let (first, (refused, tried)) = tokio::join!(first, second);
+    assert_eq!(
+        (refused.code(), &refused.json["reason"]),
+        ((503, "unavailable"), &json!("overloaded"))
+    );
+    assert_eq!((first.status, tried.status), (200, 200), "who does not wait is served");
+}
+
+#[tokio::test]
+async fn an_upgrade_that_waits_is_answered_when_it_is_alone() {
+    let api = Api::start().await;
+    let shared = || api.post("/v1/locks/a/acquire", json!({"mode": "shared", "ttl": 60}));
+    let (one, two) = (shared().await.json, shared().await.json);
+    let upgrade =
+        |lease: &Value| json!({"lease": lease, "mode": "exclusive", "wait": 60, "hold": 60});
+    let first = async { api.post("/v1/locks/a/convert", upgrade(&one["lease"])).await };
+    let second = async {
+        queued(&api, "a", 1).await;
+        let refused = api.post("/v1/locks/a/convert", upgrade(&two["lease"])).await;
+        api.post("/v1/locks/a/release", json!({"lease": two["lease"]})).await;
+        refused
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(second.code(), (409, "deadlock"), "{}", second.text);
+    assert_eq!((first.status, &first.json["mode"]), (200, &json!("exclusive")), "{}", first.text);
+    assert_eq!(first.json["since_request"], 0);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_the_requests_id_quoted_or_bare() {
+    let api = Api::start().await;
+    let ask = |key: &str, body: Value| {
+        let request = request(Method::POST, "/v1/locks/a/acquire", KEY)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", key);
+        request.body(Body::from(body.to_string())).expect("a request")
+    };
+    let first = api.send(ask("request-1", json!({"ttl": 60}))).await.json;
+    assert_eq!(first["request_id"], "request-1");
+    let again = api.send(ask("\"request-1\"", json!({"ttl": 60}))).await.json;
+    assert_eq!(again["lease"], first["lease"]);
+    let both = json!({"ttl": 60, "request_id": "request-1"});
+    assert_eq!(api.send(ask("request-1", both)).await.json["lease"], first["lease"]);
+    for (key, field) in [
+        ("request-2", "request_id"),
+        ("\"request-1", "idempotency-key"),
+        ("short", "idempotency-key"),
+    ] {
+        let refused = api.send(ask(key, json!({"request_id": "request-1"}))).await;
+        assert_eq!(
+            (refused.code(), &refused.json["field"]),
+            ((400, "bad_request"), &json!(field)),
+            "{key}"
+        );
+    }
+}
