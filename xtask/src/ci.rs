@@ -13,8 +13,14 @@ pub(crate) fn run(root: &Path) -> Outcome {
     steps.step("format", || succeed(cargo(root, &["fmt", "--all", "--check"])))?;
     steps.step("tidy", || tidy::run(root))?;
     steps.step("clippy", || {
-        let denied = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        succeed(cargo(root, &denied))
+        let everything = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features"];
+        succeed(cargo(root, &[everything.as_slice(), &["--", "-D", "warnings"]].concat()))
+    })?;
+    steps.step("each backend alone", || {
+        let library =
+            ["check", "--locked", "--package", "tenure", "--no-default-features", "--features"];
+        let alone = |backend| succeed(cargo(root, &[library.as_slice(), &[backend]].concat()));
+        alone("log").and_then(|()| alone("remote"))
     })?;
     steps.step("tests", || succeed(cargo(root, &["test", "--locked", "--workspace"])))?;
     steps.step("documentation", || {
