@@ -7,7 +7,8 @@ use futures::future::join_all;
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 use tenure_core::{
-    Acquire, Action, Change, Claim, Command, KeyName, LockName, Permits, Prefix, Role, Weight,
+    Acquire, Action, Answer, Change, Claim, Command, KeyName, Lease, LeaseRecord, LockName,
+    Permits, Prefix, Role, Weight,
 };
 use tenure_log::{Event, Log, Options, Subscription};
 use tokio::task::JoinHandle;
@@ -342,7 +343,7 @@ async fn a_grant_nobody_was_told_of_is_given_back() {
         // Either it was told, or the lock is free soon.
         let token = match hasty.await {
             Ok(told) => told["sessiontoken"].as_str().unwrap().to_owned(),
-            Err(_) => server.token("lockname=a&lifetime=1000&timeout=1000").await,
+            Err(_) => server.token("lockname=a&lifetime=1000&timeout=20").await,
         };
         assert_eq!(server.release("a", &token).await.0, 200);
     }
@@ -444,7 +445,9 @@ async fn grants_made_elsewhere_exclude_and_are_not_shown() {
 
     let mut semaphore = Acquire::exclusive("s", Duration::from_secs(1000));
     semaphore.wants[0].claim = Claim::permits(Permits::new(3).unwrap(), Weight::ONE).unwrap();
-    server.0.log.submit(Command::Acquire(Box::new(semaphore))).await.unwrap();
+    semaphore.lease = LeaseRecord::Plain(Lease::from_random([1; 32]));
+    let reply = server.0.log.submit(Command::Acquire(Box::new(semaphore))).await.unwrap();
+    assert!(matches!(reply.answer, Answer::Granted(_)));
     let (status, body) = server.ask("GET", "/getlock?auth=test&lockname=s").await;
     assert_eq!((status, &body["error"]), (409, &json!("lockname is in use as a semaphore")));
 }
