@@ -1,0 +1,441 @@
+//! The changes of the machine in commit order, kept for a while for readers that come back.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tenure_core::{Change, Revision};
+use tokio::sync::watch;
+
+/// Bytes of changes kept.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+/// Changes behind which a subscriber that had caught up is cut off.
+pub(crate) const BEHIND_MAX: u64 = 100_000;
+/// Changes in one event.
+const EVENT_CHANGES_MAX: usize = 256;
+/// Bytes in one block: what is forgotten at once.
+const BLOCK_BYTES: usize = 16 * 1024;
+
+/// A place in the feed of changes. Its text, `<epoch>-<revision>`, is opaque to clients; `0` is the oldest kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    epoch: u64,
+    revision: u64,
+}
+
+impl Cursor {
+    /// Before the oldest change kept.
+    pub const OLDEST: Cursor = Cursor { epoch: 0, revision: 0 };
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Cursor::OLDEST {
+            return f.write_str("0");
+        }
+        write!(f, "{}-{}", self.epoch, self.revision)
+    }
+}
+
+/// The text is not a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a cursor is `0` or one that a feed told")]
+pub struct NotACursor;
+
+impl FromStr for Cursor {
+    type Err = NotACursor;
+
+    fn from_str(text: &str) -> Result<Self, NotACursor> {
+        if text == "0" {
+            return Ok(Cursor::OLDEST);
+        }
+        let (epoch, revision) = text.split_once('-').ok_or(NotACursor)?;
+        let number = |digits: &str| digits.parse().map_err(|_| NotACursor);
+        let cursor = Cursor { epoch: number(epoch)?, revision: number(revision)? };
+        // One place has one spelling.
+        if cursor.to_string() == text { Ok(cursor) } else { Err(NotACursor) }
+    }
+}
+
+/// What a subscriber hears next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Changes in commit order, each with the place after it.
+    Changes(Vec<(Cursor, Change)>),
+    /// Changes are missing between the last place and this one: read the state again; the feed goes on from here.
+    Resync(Cursor),
+    /// The subscriber was too far behind and is cut off. The last event.
+    Slow,
+    /// The node stops. The last event.
+    Stopping,
+}
+
+/// A reader of changes.
+pub struct Subscription {
+    ring: Arc<Mutex<Ring>>,
+    news: watch::Receiver<()>,
+    at: Cursor,
+    // Changes before this place are missing, and the reader was not told yet.
+    gap: bool,
+    // Whether it has been at the end once: from then on it is slow rather than late.
+    caught_up: bool,
+}
+
+impl Subscription {
+    /// Waits for what comes next. Cancel-safe.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            // Seen before the look, so that what comes after it wakes.
+            self.news.borrow_and_update();
+            if let Some(event) = self.look() {
+                return event;
+            }
+            if self.news.changed().await.is_err() {
+                return Event::Stopping;
+            }
+        }
+    }
+
+    fn look(&mut self) -> Option<Event> {
+        let ring = self.ring.lock();
+        let end = ring.end();
+        if self.gap || self.at.epoch != end.epoch {
+            (self.gap, self.at) = (false, end);
+            return Some(Event::Resync(end));
+        }
+        let behind = end.revision.saturating_sub(self.at.revision);
+        if behind == 0 {
+            self.caught_up = true;
+            return ring.closed.then_some(Event::Stopping);
+        }
+        let missed = self.at.revision < ring.before_oldest();
+        if self.caught_up && (missed || behind > BEHIND_MAX) {
+            return Some(Event::Slow);
+        }
+        if missed {
+            self.at = end;
+            return Some(Event::Resync(end));
+        }
+        let changes = ring.after(self.at.revision);
+        self.at = changes.last().map_or(end, |(cursor, _)| *cursor);
+        Some(Event::Changes(changes))
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// The feed itself.
+pub(crate) struct Feed {
+    ring: Arc<Mutex<Ring>>,
+    news: watch::Sender<()>,
+}
+
+struct Ring {
+    // Set above the machine's epoch where revisions begin anew with every process.
+    life: u64,
+    epoch: u64,
+    last: u64,
+    blocks: VecDeque<Block>,
+    changes: usize,
+    bytes: usize,
+    kept: Duration,
+    changes_max: usize,
+    closed: bool,
+}
+
+// Encoded, because a change in memory is several times its size on the wire.
+struct Block {
+    before: u64,
+    changes: usize,
+    bytes: Vec<u8>,
+    since: Instant,
+}
+
+impl Feed {
+    /// A feed that keeps changes for a time and up to a number. `life` tells logs apart that do not outlive their
+    /// process; 0 for those that do.
+    pub(crate) fn new(kept: Duration, changes_max: usize, life: u64) -> Self {
+        let ring = Ring {
+            life,
+            epoch: 0,
+            last: 0,
+            blocks: VecDeque::new(),
+            changes: 0,
+            bytes: 0,
+            kept,
+            changes_max,
+            closed: false,
+        };
+        Feed { ring: Arc::new(Mutex::new(ring)), news: watch::Sender::new(()) }
+    }
+
+    /// Starts again after the change `revision` of `epoch`; nothing before it is kept.
+    pub(crate) fn restart(&self, epoch: u64, revision: Revision) {
+        let mut ring = self.ring.lock();
+        (ring.epoch, ring.last) = (epoch, revision.0);
+        ring.forget_all();
+        drop(ring);
+        self.news.send_replace(());
+    }
+
+    /// Adds what a batch changed; `epoch` and `revision` are the machine's after it.
+    pub(crate) fn push(&self, epoch: u64, revision: Revision, changes: &[Change], now: Instant) {
+        let mut ring = self.ring.lock();
+        if ring.epoch != epoch {
+            ring.epoch = epoch;
+            ring.forget_all();
+            ring.last = revision.0;
+            return;
+        }
+        for change in changes {
+            ring.push(change, now);
+        }
+        ring.forget_old(now);
+    }
+
+    /// Wakes subscribers.
+    pub(crate) fn tell(&self) {
+        if self.news.receiver_count() > 0 {
+            self.news.send_replace(());
+        }
+    }
+
+    /// The place after the last change.
+    pub(crate) fn end(&self) -> Cursor {
+        self.ring.lock().end()
+    }
+
+    /// The place after a change.
+    pub(crate) fn place(&self, revision: Revision) -> Cursor {
+        Cursor { revision: revision.0, ..self.end() }
+    }
+
+    /// Reads on from a place; `None`: from now.
+    pub(crate) fn subscribe(&self, after: Option<Cursor>) -> Subscription {
+        let ring = self.ring.lock();
+        let end = ring.end();
+        let oldest = Cursor { revision: ring.before_oldest(), ..end };
+        drop(ring);
+        let (at, gap) = match after {
+            None => (end, false),
+            Some(Cursor::OLDEST) => (oldest, false),
+            Some(at) => {
+                let kept = at.epoch == end.epoch
+                    && (oldest.revision..=end.revision).contains(&at.revision);
+                if kept { (at, false) } else { (end, true) }
+            }
+        };
+        let (ring, news) = (self.ring.clone(), self.news.subscribe());
+        Subscription { ring, news, at, gap, caught_up: false }
+    }
+
+    /// Nothing comes any more.
+    pub(crate) fn close(&self) {
+        self.ring.lock().closed = true;
+        self.news.send_replace(());
+    }
+}
+
+impl Ring {
+    fn end(&self) -> Cursor {
+        // One more than the machine's, so that no place is written like the oldest.
+        Cursor { epoch: self.life + self.epoch + 1, revision: self.last }
+    }
+
+    fn before_oldest(&self) -> u64 {
+        self.blocks.front().map_or(self.last, |block| block.before)
+    }
+
+    fn push(&mut self, change: &Change, now: Instant) {
+        let before = self.last;
+        self.last = change.revision().0;
+        if self.blocks.back().is_none_or(|block| block.bytes.len() >= BLOCK_BYTES) {
+            self.blocks.push_back(Block { before, changes: 0, bytes: Vec::new(), since: now });
+        }
+        let block = self.blocks.back_mut().expect("there is one now");
+        let old = block.bytes.len();
+        block.bytes = postcard::to_extend(change, std::mem::take(&mut block.bytes))
+            .expect("plain data can be encoded");
+        block.changes += 1;
+        self.bytes += block.bytes.len() - old;
+        self.changes += 1;
+    }
+
+    // Age is that of a block's first change: a block is kept until its youngest might have been old enough.
+    fn forget_old(&mut self, now: Instant) {
+        while let Some(oldest) = self.blocks.front() {
+            let next = self.blocks.get(1).map(|block| block.since);
+            let aged = next.is_some_and(|next| now.saturating_duration_since(next) > self.kept);
+            let over = self.changes > self.changes_max || self.bytes > KEPT_BYTES_MAX;
+            // The block that is being filled stays.
+            let crowded = over && self.changes > oldest.changes;
+            if !(aged || crowded) {
+                break;
+            }
+            let gone = self.blocks.pop_front().expect("it was just looked at");
+            self.changes -= gone.changes;
+            self.bytes -= gone.bytes.len();
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.blocks.clear();
+        (self.changes, self.bytes) = (0, 0);
+    }
+
+    fn after(&self, revision: u64) -> Vec<(Cursor, Change)> {
+        let first = self.blocks.partition_point(|block| block.before <= revision).max(1) - 1;
+        let mut found = Vec::new();
+        for block in self.blocks.iter().skip(first) {
+            let mut rest = block.bytes.as_slice();
+            while !rest.is_empty() && found.len() < EVENT_CHANGES_MAX {
+                let (change, after) = postcard::take_from_bytes::<Change>(rest)
+                    .expect("what was encoded can be decoded");
+                rest = after;
+                if change.revision().0 > revision {
+                    let cursor = Cursor { revision: change.revision().0, ..self.end() };
+                    found.push((cursor, change));
+                }
+            }
+            if found.len() >= EVENT_CHANGES_MAX {
+                break;
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tenure_core::{SessionEnd, SessionId};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn change(revision: u64) -> Change {
+        let (id, reason) = (SessionId(revision), SessionEnd::Closed);
+        Change::SessionEnded { revision: Revision(revision), id, reason }
+    }
+
+    fn push(feed: &Feed, revisions: std::ops::RangeInclusive<u64>) {
+        let now = Instant::now();
+        for revision in revisions {
+            feed.push(0, Revision(revision), &[change(revision)], now);
+        }
+        feed.tell();
+    }
+
+    fn feed(changes_max: usize) -> Feed {
+        let feed = Feed::new(HOUR, changes_max, 0);
+        feed.restart(0, Revision(0));
+        feed
+    }
+
+    fn heard(subscription: &mut Subscription) -> Vec<u64> {
+        match subscription.next().now_or_never() {
+            Some(Event::Changes(changes)) => {
+                changes.iter().map(|(_, change)| change.revision().0).collect()
+            }
+            None => Vec::new(),
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_read_back() {
+        for text in ["0", "1-0", "3-77"] {
+            assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
+        }
+        for text in ["", "-", "1", "1-", "1-x", "01-2", "0-0", "1-+2", "-1-2"] {
+            assert_eq!(text.parse::<Cursor>(), Err(NotACursor), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reader_resumes_after_its_cursor_without_a_gap() {
+        let feed = feed(1_000);
+        push(&feed, 1..=5);
+        let mut subscription = feed.subscribe(Some("1-2".parse().unwrap()));
+        assert_eq!(heard(&mut subscription), [3, 4, 5]);
+        assert!(heard(&mut subscription).is_empty());
+        push(&feed, 6..=6);
+        assert_eq!(heard(&mut subscription), [6]);
+        assert_eq!(heard(&mut feed.subscribe(Some(Cursor::OLDEST))), [1, 2, 3, 4, 5, 6]);
+        assert!(heard(&mut feed.subscribe(None)).is_empty());
+    }
+
+    #[test]
+    fn long_history_comes_in_pieces() {
+        let feed = feed(100_000);
+        push(&feed, 1..=10_000);
+        let mut subscription = feed.subscribe(Some(Cursor::OLDEST));
+        let mut all = Vec::new();
+        while all.len() < 10_000 {
+            all.extend(heard(&mut subscription));
+        }
+        assert!(all.iter().copied().eq(1..=10_000));
+    }
+
+    #[test]
+    fn a_reader_from_before_the_oldest_change_is_told_to_read_again() {
+        let feed = feed(1_000);
+        push(&feed, 1..=20_000);
+        for text in ["1-1", "2-5", "1-20001", "7-0"] {
+            let mut subscription = feed.subscribe(Some(text.parse().unwrap()));
+            let event = subscription.next().now_or_never();
+            assert_eq!(event, Some(Event::Resync(feed.end())), "{text}");
+            assert!(heard(&mut subscription).is_empty());
+        }
+    }
+
+    #[test]
+    fn changes_are_kept_up_to_their_number_and_age() {
+        let feed = feed(1_000);
+        push(&feed, 1..=50_000);
+        assert!(feed.ring.lock().changes <= 1_000 + BLOCK_BYTES);
+        let later = Instant::now() + HOUR * 2;
+        feed.push(0, Revision(50_001), &[change(50_001)], later);
+        feed.push(0, Revision(50_002), &[change(50_002)], later + HOUR * 2);
+        assert!(feed.ring.lock().blocks.len() <= 2);
+    }
+
+    #[test]
+    fn a_subscriber_that_falls_behind_is_cut_off() {
+        let feed = feed(200_000);
+        let mut subscription = feed.subscribe(None);
+        assert!(heard(&mut subscription).is_empty());
+        push(&feed, 1..=BEHIND_MAX + 1);
+        assert_eq!(subscription.next().now_or_never(), Some(Event::Slow));
+        assert_eq!(subscription.next().now_or_never(), Some(Event::Slow), "and stays so");
+    }
+
+    #[test]
+    fn a_raised_epoch_is_a_gap() {
+        let feed = feed(1_000);
+        push(&feed, 1..=3);
+        let mut subscription = feed.subscribe(Some(Cursor::OLDEST));
+        assert_eq!(heard(&mut subscription), [1, 2, 3]);
+        feed.push(1, Revision(4), &[], Instant::now());
+        feed.tell();
+        assert_eq!(subscription.next().now_or_never(), Some(Event::Resync(feed.end())));
+    }
+
+    #[test]
+    fn a_closed_feed_tells_what_it_has_and_then_that_it_stops() {
+        let feed = feed(1_000);
+        let mut subscription = feed.subscribe(None);
+        push(&feed, 1..=1);
+        feed.close();
+        assert_eq!(heard(&mut subscription), [1]);
+        assert_eq!(subscription.next().now_or_never(), Some(Event::Stopping));
+    }
+}

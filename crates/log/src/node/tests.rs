@@ -1,0 +1,180 @@
+//! A whole node on a disk that fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_core::{Acquire, Answer, Command, Lease, LeaseRecord, LockName, Release, Target};
+use tokio::time::timeout;
+
+use super::Node;
+use crate::disk::fault::FaultDisk;
+use crate::error::{Reason, SubmitError};
+use crate::options::Options;
+use crate::outcome::Reply;
+
+const SEGMENT: u64 = 64 * 1024;
+const TTL: Duration = Duration::from_secs(30);
+/// Longer than any node may take to answer or to recover.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn start(disk: &FaultDisk) -> Node {
+    Node::start_on(Arc::new(disk.clone()), SEGMENT, Options::memory()).await.unwrap()
+}
+
+fn lease(name: &str) -> Lease {
+    let mut dice = [0; 32];
+    dice[..name.len()].copy_from_slice(name.as_bytes());
+    Lease::from_random(dice)
+}
+
+fn acquire(name: &str) -> Command {
+    let lease = LeaseRecord::Plain(lease(name));
+    Command::Acquire(Box::new(Acquire { lease, ..Acquire::exclusive(name, TTL) }))
+}
+
+fn release(name: &str) -> Command {
+    let Command::Acquire(acquired) = acquire(name) else { unreachable!() };
+    Command::Release(Box::new(Release {
+        caller: acquired.caller,
+        name: None,
+        target: Target::Lease(lease(name).hash()),
+        names: Vec::new(),
+        request: None,
+    }))
+}
+
+// What `Log::submit` does.
+async fn submit(node: &Node, command: Command) -> Result<Reply, SubmitError> {
+    if let Some(reason) = node.alarm.health.troubles().refuses(&command) {
+        return Err(SubmitError::Unavailable(reason));
+    }
+    let answer = node.alarm.desk.ask(command)?;
+    timeout(PATIENCE, answer).await.expect("an answer in bounded time").unwrap()
+}
+
+async fn granted(node: &Node, name: &str) {
+    let reply = submit(node, acquire(name)).await.unwrap();
+    assert!(matches!(reply.answer, Answer::Granted(_)), "{reply:?}");
+}
+
+async fn until_ready(node: &Node, ready: bool) {
+    let mut watch = node.alarm.health.watch();
+    let becomes = watch.wait_for(|status| status.ready == ready);
+    timeout(PATIENCE, becomes).await.expect("in bounded time").unwrap();
+}
+
+fn is_held(node: &Node, name: &str) -> bool {
+    let name = LockName::new(name).unwrap();
+    !node.shared.state.read().machine.lock(&name).holders.is_empty()
+}
+
+#[tokio::test]
+async fn a_failed_sync_answers_unknown_and_the_node_recovers() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    granted(&node, "before").await;
+    disk.set(|faults| faults.sync_failures = 1);
+    assert_eq!(submit(&node, acquire("during")).await.unwrap_err(), SubmitError::Unknown);
+    until_ready(&node, true).await;
+    granted(&node, "after").await;
+    assert!(node.alarm.meters.errors().contains(&("sync", 1)));
+    // Not a clean end: only what was synced is left.
+    let after_crash = disk.after_crash(|| false);
+    drop(node);
+    let node = start(&after_crash).await;
+    assert!(is_held(&node, "before") && is_held(&node, "after"));
+    assert!(is_held(&node, "during"), "what was unknown happened: it was written again");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_for_longer_refuses_at_once_what_comes_meanwhile() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    disk.set(|faults| faults.sync_failures = u32::MAX);
+    assert_eq!(submit(&node, acquire("a")).await.unwrap_err(), SubmitError::Unknown);
+    until_ready(&node, false).await;
+    let refused = submit(&node, acquire("b")).await.unwrap_err();
+    assert_eq!(refused, SubmitError::Unavailable(Reason::NoQuorum));
+    disk.set(|faults| faults.sync_failures = 0);
+    until_ready(&node, true).await;
+    granted(&node, "b").await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_met_ahead_and_leaves_room_to_release() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    granted(&node, "held").await;
+    disk.set(|faults| faults.full = true);
+    // The segment that was prepared is used up, and the next one cannot be made.
+    let mut names = (0..).map(|number| format!("lock-{number}"));
+    while node.alarm.health.status().ready {
+        let answer = submit(&node, acquire(&names.next().unwrap())).await;
+        assert!(
+            matches!(answer, Ok(_) | Err(SubmitError::Unavailable(Reason::StorageFull))),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(node.alarm.health.status().reason, Some(Reason::StorageFull));
+    let refused = submit(&node, acquire("new")).await.unwrap_err();
+    assert_eq!(refused, SubmitError::Unavailable(Reason::StorageFull));
+    let released = submit(&node, release("held")).await.unwrap();
+    assert!(matches!(released.answer, Answer::Released(_)), "{released:?}");
+    disk.set(|faults| faults.full = false);
+    until_ready(&node, true).await;
+    granted(&node, "new").await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_that_is_used_up_to_the_last_byte_recovers() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    disk.set(|faults| faults.full = true);
+    granted(&node, "held").await;
+    // Releases of nothing take room as well.
+    while submit(&node, release("nothing")).await.is_ok() {}
+    let refused = submit(&node, release("held")).await.unwrap_err();
+    assert_eq!(refused, SubmitError::Unavailable(Reason::StorageFull));
+    disk.set(|faults| faults.full = false);
+    until_ready(&node, true).await;
+    submit(&node, release("held")).await.unwrap();
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_is_unknown_after_a_while_and_stops_in_time() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    disk.set(|faults| faults.stuck = true);
+    assert_eq!(submit(&node, acquire("a")).await.unwrap_err(), SubmitError::Unknown);
+    let refused = submit(&node, acquire("b")).await.unwrap_err();
+    assert_eq!(refused, SubmitError::Unavailable(Reason::NoQuorum));
+    disk.set(|faults| faults.stuck = false);
+    until_ready(&node, true).await;
+    granted(&node, "b").await;
+    disk.set(|faults| faults.stuck = true);
+    timeout(PATIENCE, node.stop()).await.expect("a stop in bounded time");
+    disk.set(|faults| faults.stuck = false);
+}
+
+#[tokio::test]
+async fn a_waiter_whose_answer_was_unknown_leaves_its_place() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    granted(&node, "a").await;
+    let Command::Acquire(other) = acquire("a") else { unreachable!() };
+    let waiting = Acquire { wait: TTL, lease: LeaseRecord::Plain(lease("b")), ..*other };
+    disk.set(|faults| faults.sync_failures = 1);
+    let unknown = submit(&node, Command::Acquire(Box::new(waiting))).await.unwrap_err();
+    assert_eq!(unknown, SubmitError::Unknown);
+    until_ready(&node, true).await;
+    // Each answer comes after what the dropped outcome told the machine.
+    submit(&node, Command::Tick).await.unwrap();
+    submit(&node, Command::Tick).await.unwrap();
+    let name = LockName::new("a").unwrap();
+    assert_eq!(node.shared.state.read().machine.lock(&name).queue_length, 0);
+    node.stop().await;
+}

@@ -1,0 +1,330 @@
+//! What a write-ahead log must survive: cuts, flips, failing disks, and the power going off at any moment.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tenure_core::{Batch, Command, Time};
+
+use super::record::{Ballot, Bytes, Entry, EntryId, Payload, Step};
+use super::segment::{HEADER_BYTES, Identity, segment_name};
+use super::{Found, Wal};
+use crate::alarm::Alarm;
+use crate::desk::Desk;
+use crate::disk::Disk;
+use crate::disk::fault::FaultDisk;
+use crate::error::OpenError;
+use crate::meters::Meters;
+use crate::proposal::Proposal;
+use crate::status::{Durability, Health};
+
+const IDENTITY: Identity = Identity { log: 77, node: 1 };
+const SMALL: u64 = HEADER_BYTES as u64 + 1024;
+
+fn alarm() -> Arc<Alarm> {
+    let meters = Arc::new(Meters::new());
+    let health = Arc::new(Health::new(Durability::Disk, 1, meters.clone()));
+    Arc::new(Alarm::new(health, Arc::new(Desk::default()), meters))
+}
+
+fn open(disk: &FaultDisk) -> Result<(Wal, Found), OpenError> {
+    open_with(disk, alarm())
+}
+
+fn open_with(disk: &FaultDisk, alarm: Arc<Alarm>) -> Result<(Wal, Found), OpenError> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Wal::open(disk, Path::new("log"), IDENTITY, SMALL, alarm)
+}
+
+fn id(index: u64) -> EntryId {
+    EntryId { term: 1, node: 1, index }
+}
+
+// The body of entry `index`; of different lengths, so that frames end at all kinds of places.
+fn body(index: u64) -> Vec<u8> {
+    let ticks = usize::try_from(index % 7).unwrap() * 20 + 1;
+    Proposal::new(Batch::at(Time::from_micros(index), vec![Command::Tick; ticks])).body
+}
+
+fn append(wal: &mut Wal, index: u64) -> Result<u64, super::Stopped> {
+    let body = body(index);
+    let entry = Entry { id: id(index), payload: Payload::Commands(Bytes(&body)) };
+    wal.write(Step::Append(vec![entry]))
+}
+
+fn filled(entries: u64) -> FaultDisk {
+    let disk = FaultDisk::default();
+    let (mut wal, _) = open(&disk).unwrap();
+    for index in 1..=entries {
+        append(&mut wal, index).unwrap();
+    }
+    drop(wal);
+    disk
+}
+
+// How many entries there are; all of them must be whole and right.
+fn count(wal: &Wal) -> u64 {
+    let range = wal.entries();
+    let mut next = range.start;
+    wal.read(range.clone(), |entry| {
+        assert_eq!(entry.payload, Payload::Commands(Bytes(&body(entry.id.index))));
+        assert_eq!(entry.id, id(next));
+        next += 1;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(next, range.end);
+    range.end - range.start
+}
+
+fn segments(disk: &FaultDisk) -> Vec<String> {
+    let is_used = |name: &String| disk.bytes_of(name)[..HEADER_BYTES].iter().any(|byte| *byte != 0);
+    disk.names().into_iter().filter(|name| name.ends_with(".seg")).filter(is_used).collect()
+}
+
+#[test]
+fn what_was_written_is_read_back_after_a_restart() {
+    let disk = filled(40);
+    assert!(segments(&disk).len() > 3, "the test spans segments: {:?}", segments(&disk));
+    let (mut wal, found) = open(&disk).unwrap();
+    assert_eq!((count(&wal), found.stamp), (40, Time::from_micros(40)));
+    assert_eq!(found.appended.len(), 40);
+    append(&mut wal, 41).unwrap();
+    drop(wal);
+    assert_eq!(count(&open(&disk).unwrap().0), 41);
+}
+
+#[test]
+fn votes_truncations_and_purges_are_read_back() {
+    let disk = filled(30);
+    let vote = Ballot { term: 3, node: 1, committed: true };
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.write(Step::Truncate(28)).unwrap();
+    wal.set_committed(Some(id(27)));
+    wal.write(Step::Vote(vote)).unwrap();
+    append(&mut wal, 28).unwrap();
+    wal.write(Step::Purge(id(20))).unwrap();
+    wal.retire();
+    drop(wal);
+    let (wal, _) = open(&disk).unwrap();
+    assert_eq!((wal.entries(), count(&wal)), (21..29, 8));
+    let durable = wal.durable();
+    assert_eq!((durable.vote, durable.purged), (Some(vote), Some(id(20))));
+    assert_eq!((durable.committed, durable.last), (Some(id(27)), Some(id(28))));
+}
+
+#[test]
+fn purged_segments_are_used_again() {
+    let disk = FaultDisk::default();
+    let (mut wal, _) = open(&disk).unwrap();
+    for index in 1..=400 {
+        append(&mut wal, index).unwrap();
+        if index % 10 == 0 {
+            wal.write(Step::Purge(id(index - 3))).unwrap();
+            wal.retire();
+        }
+    }
+    drop(wal);
+    let kept = disk.names().len();
+    assert!(kept < 12, "{kept} files are left");
+    assert_eq!(count(&open(&disk).unwrap().0), 3);
+}
+
+#[test]
+fn a_cut_at_any_byte_keeps_every_frame_before_it() {
+    let disk = filled(20);
+    let names = segments(&disk);
+    let (tip, before) = names.split_last().unwrap();
+    let without = disk.copy();
+    without.remove(tip).unwrap();
+    let kept_before = count(&open(&without).unwrap().0);
+    assert!(!before.is_empty() && kept_before > 0);
+    let whole = disk.bytes_of(tip);
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let mut counts = Vec::new();
+    // Between the header and the end of its page there is nothing to cut.
+    for cut in (0..=used).filter(|cut| *cut < 200 || *cut >= HEADER_BYTES) {
+        for zeroed in [false, true] {
+            let torn = disk.copy();
+            torn.edit(tip, |bytes| if zeroed { bytes[cut..].fill(0) } else { bytes.truncate(cut) });
+            let complete = complete_frames(&torn.bytes_of(tip), tip);
+            let (mut wal, _) = open(&torn).unwrap_or_else(|error| panic!("cut {cut}: {error}"));
+            let kept = count(&wal);
+            counts.push((cut, kept));
+            assert_eq!(kept, kept_before + complete, "cut at {cut}");
+            append(&mut wal, kept + 1).unwrap();
+            drop(wal);
+            let (wal, _) = open(&torn).unwrap();
+            assert_eq!(count(&wal), kept + 1, "cut at {cut}, and written to again");
+        }
+    }
+    assert_eq!(counts.last().unwrap().1, 20);
+}
+
+fn complete_frames(bytes: &[u8], name: &str) -> u64 {
+    let number = super::segment::segment_number(name).unwrap();
+    let (mut offset, mut frames) = (HEADER_BYTES, 0);
+    while let Some(frame) = super::frame::frame_at(bytes, offset, IDENTITY.salt(number)) {
+        offset += frame.bytes;
+        frames += 1;
+    }
+    frames
+}
+
+#[test]
+fn a_cut_before_the_last_segment_is_refused() {
+    let disk = filled(20);
+    let names = segments(&disk);
+    for name in &names[..names.len() - 1] {
+        let used = disk.bytes_of(name).iter().rposition(|byte| *byte != 0).unwrap();
+        for cut in [10, HEADER_BYTES, HEADER_BYTES + 50, used] {
+            let torn = disk.copy();
+            torn.edit(name, |bytes| bytes.truncate(cut));
+            let opened = open(&torn).map(|_| ());
+            assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{name} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_segment_is_refused() {
+    let disk = filled(20);
+    let names = segments(&disk);
+    for name in &names[..names.len() - 1] {
+        let without = disk.copy();
+        without.remove(name).unwrap();
+        let opened = open(&without).map(|_| ());
+        assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{name}: {opened:?}");
+    }
+}
+
+#[test]
+fn a_flip_of_any_byte_is_refused_or_drops_only_the_last_frame() {
+    let disk = filled(12);
+    let names = segments(&disk);
+    let mut refused = 0;
+    for name in &names {
+        let used = disk.bytes_of(name).iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        for at in (0..used).filter(|at| *at < 300 || *at >= HEADER_BYTES) {
+            let flipped = disk.copy();
+            flipped.edit(name, |bytes| bytes[at] ^= 0x10);
+            match open(&flipped) {
+                Ok((wal, _)) => {
+                    let kept = count(&wal);
+                    assert!(kept >= 11, "{name} flipped at {at}: {kept} of 12 entries are left");
+                }
+                Err(OpenError::Damaged { file, .. } | OpenError::Foreign { file, .. }) => {
+                    assert!(file.ends_with(name), "{} is named for {name}", file.display());
+                    refused += 1;
+                }
+                Err(other) => panic!("{name} flipped at {at}: {other}"),
+            }
+        }
+    }
+    assert!(refused > 900, "{refused} flips were refused");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_segment_is_foreign() {
+    let disk = filled(3);
+    let file = disk.create(&segment_name(99), 0).unwrap();
+    file.write_at(b"#!/bin/sh\necho hello\n", 0).unwrap();
+    assert!(matches!(open(&disk).map(|_| ()), Err(OpenError::Foreign { .. })));
+}
+
+#[test]
+fn a_failed_sync_is_written_again_elsewhere() {
+    let disk = filled(3);
+    let (mut wal, _) = open(&disk).unwrap();
+    for index in 4..10 {
+        disk.set(|faults| faults.sync_failures = u32::try_from(index % 3).unwrap());
+        append(&mut wal, index).unwrap();
+    }
+    // Without a clean end, and without anything that was not synced.
+    assert_eq!(count(&open(&disk.after_crash(|| false)).unwrap().0), 9);
+    assert_eq!(count(&open(&disk.after_crash(|| true)).unwrap().0), 9);
+    drop(wal);
+    assert_eq!(count(&open(&disk).unwrap().0), 9);
+}
+
+#[test]
+fn a_frame_that_only_memory_has_is_made_to_last_before_it_counts() {
+    let disk = filled(3);
+    let (mut wal, _) = open(&disk).unwrap();
+    let alarm = wal.alarm.clone();
+    // The sync fails and the process dies before it can write again.
+    disk.set(|faults| (faults.sync_failures, faults.full) = (1, false));
+    alarm.stop();
+    assert_eq!(append(&mut wal, 4), Err(super::Stopped));
+    drop(wal);
+    // A new process reads the frame from memory and counts it; then the power goes off.
+    let (mut wal, _) = open(&disk).unwrap();
+    assert_eq!(count(&wal), 4);
+    append(&mut wal, 5).unwrap();
+    assert_eq!(count(&open(&disk.after_crash(|| false)).unwrap().0), 5);
+}
+
+#[test]
+fn a_half_written_frame_is_written_again() {
+    let disk = filled(3);
+    let (mut wal, _) = open(&disk).unwrap();
+    disk.set(|faults| faults.write_failures = 2);
+    append(&mut wal, 4).unwrap();
+    append(&mut wal, 5).unwrap();
+    assert_eq!(count(&open(&disk.after_crash(|| true)).unwrap().0), 5);
+}
+
+// A small generator, so that a failure repeats by its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+// Lives with one disk: writes until the power goes off, which the returned disk has survived. Acknowledged entries
+// must be there at the next start, and nothing that was never written.
+fn live_until_power_off(disk: &FaultDisk, acknowledged: u64, dice: &mut Dice) -> (FaultDisk, u64) {
+    let alarm = alarm();
+    let (mut wal, _) = open_with(disk, alarm.clone()).unwrap();
+    let kept = wal.entries().end.max(1) - 1;
+    assert!(kept == acknowledged || kept == acknowledged + 1, "{kept} of {acknowledged}");
+    count(&wal);
+    let mut last = kept;
+    disk.power_off_after(5 + dice.roll() % 60, move || alarm.stop());
+    loop {
+        if dice.roll().is_multiple_of(8) {
+            disk.set(|faults| faults.sync_failures = 1);
+        }
+        match append(&mut wal, last + 1) {
+            Ok(_) => last += 1,
+            Err(super::Stopped) => break,
+        }
+        if dice.roll().is_multiple_of(10) && last > 5 {
+            if wal.write(Step::Purge(id(last - 4))).is_err() {
+                break;
+            }
+            wal.retire();
+        }
+    }
+    let crashed = disk.after_crash(|| dice.roll().is_multiple_of(2));
+    drop(wal);
+    (crashed, last)
+}
+
+#[test]
+fn the_power_may_go_off_at_any_moment() {
+    for seed in 1..=20 {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let mut disk = FaultDisk::default();
+        let mut acknowledged = 0;
+        for _ in 0..6 {
+            (disk, acknowledged) = live_until_power_off(&disk, acknowledged, &mut dice);
+        }
+        let (wal, _) = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert!(wal.entries().end > acknowledged, "seed {seed}");
+    }
+}

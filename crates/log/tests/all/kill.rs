@@ -1,0 +1,1 @@
+//! Killed at any moment, a log loses nothing that it had acknowledged.

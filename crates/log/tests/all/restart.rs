@@ -1,0 +1,148 @@
+//! What a restart finds.
+
+use tenure_core::{Answer, Command};
+use tenure_log::{Log, OpenError, Options, Reason, SubmitError};
+
+use crate::commands::{acquire, ask, granted, lease, name, open, release};
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await;
+    for dice in 0..50 {
+        granted(ask(&log, acquire(&format!("lock-{dice}"), dice)).await);
+    }
+    for dice in 0..25 {
+        let reply = log.submit(release(dice)).await.unwrap();
+        assert!(matches!(reply.answer, Answer::Released(_)), "{reply:?}");
+    }
+    log.stop().await;
+    drop(log);
+    let log = open(dir.path()).await;
+    let held = log.read(|machine| machine.grants()).await.unwrap();
+    assert_eq!(held.len(), 25);
+    assert!(held.iter().all(|grant| grant.lease.is_some()));
+    assert!(held.iter().any(|grant| grant.lease == Some(lease(30))));
+    let next = granted(ask(&log, acquire("another", 99)).await);
+    assert!(next.token().get() > 50, "tokens go on");
+}
+
+#[tokio::test]
+async fn a_machine_is_the_same_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await;
+    for dice in 0..20 {
+        granted(ask(&log, acquire(&format!("lock-{dice}"), dice)).await);
+    }
+    log.stop().await;
+    drop(log);
+    let log = open(dir.path()).await;
+    log.stop().await;
+    drop(log);
+    let log = open(dir.path()).await;
+    // Replayed from the log, and restored from its own snapshot: the same bytes.
+    let bytes = log.read(|machine| machine.snapshot()).await.unwrap();
+    let restored = tenure_core::Machine::restore(&bytes).unwrap();
+    assert_eq!(restored.snapshot(), bytes);
+    assert_eq!(restored.grants(), log.read(|machine| machine.grants()).await.unwrap());
+}
+
+#[tokio::test]
+async fn snapshots_keep_the_log_short_and_a_damaged_one_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options { snapshot_log_bytes: 16 * 1024, ..Options::disk(dir.path()) };
+    let log = Log::open(options()).await.unwrap();
+    let mut snapshots = Vec::new();
+    let mut dice = 0;
+    // Until there are two of them, and then some more.
+    while snapshots.len() < 2 || dice % 100 != 0 {
+        granted(ask(&log, acquire(&format!("lock-{dice}"), dice)).await);
+        dice += 1;
+        snapshots = snapshot_files(dir.path());
+    }
+    log.stop().await;
+    drop(log);
+    let newest = snapshot_files(dir.path()).pop().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let log = Log::open(options()).await.unwrap();
+    let held = log.read(|machine| machine.grants().len()).await.unwrap();
+    assert_eq!(held, dice as usize);
+    log.stop().await;
+    drop(log);
+    for file in snapshot_files(dir.path()) {
+        std::fs::write(file, b"nothing of the kind").unwrap();
+    }
+    let opened = Log::open(options()).await;
+    assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{opened:?}");
+}
+
+fn snapshot_files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut snapshots: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "snap")).collect();
+    snapshots.sort();
+    snapshots
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await;
+    let second = Log::open(Options::disk(dir.path())).await;
+    assert!(matches!(second, Err(OpenError::InUse { .. })), "{second:?}");
+    log.stop().await;
+    drop(log);
+    open(dir.path()).await;
+}
+
+#[tokio::test]
+async fn a_foreign_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("log.id"), b"my notes").unwrap();
+    let opened = Log::open(Options::disk(dir.path())).await;
+    assert!(matches!(opened, Err(OpenError::Foreign { .. })), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_stopped_log_refuses_what_did_not_happen() {
+    let log = Log::open(Options::memory()).await.unwrap();
+    granted(ask(&log, acquire("a", 1)).await);
+    log.stop().await;
+    let refused = log.submit(Command::Tick).await.unwrap_err();
+    assert_eq!(refused, SubmitError::Unavailable(Reason::Stopping));
+    let unread = log.read(|machine| machine.stats()).await.unwrap_err();
+    assert_eq!(unread, SubmitError::Unavailable(Reason::Stopping));
+    log.stop().await;
+}
+
+#[tokio::test]
+async fn commands_of_one_call_take_effect_together() {
+    let log = Log::open(Options::memory()).await.unwrap();
+    let both = vec![
+        Command::Acquire(Box::new(acquire("a", 1))),
+        release(1),
+        Command::Acquire(Box::new(acquire("a", 2))),
+    ];
+    let replies = log.submit_all(both).await.unwrap();
+    let answers: Vec<_> = replies.into_iter().map(|reply| reply.answer).collect();
+    assert!(matches!(
+        answers.as_slice(),
+        [Answer::Granted(_), Answer::Released(_), Answer::Granted(_)]
+    ));
+    let view = log.read(|machine| machine.lock(&name("a"))).await.unwrap();
+    assert_eq!(view.latest_token.map(|token| token.get()), Some(2));
+}
+
+#[tokio::test]
+async fn a_log_in_memory_is_ready_and_says_what_it_is() {
+    let log = Log::open(Options::memory()).await.unwrap();
+    let status = log.status();
+    assert!(status.ready && status.reason.is_none(), "{status:?}");
+    assert_eq!((status.durability.as_str(), status.node), ("memory", 1));
+    assert!(log.meters().batch_commands().count == 0);
+    granted(ask(&log, acquire("a", 1)).await);
+    assert_eq!(log.meters().batch_commands().count, 1);
+}
