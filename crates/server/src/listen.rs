@@ -276,7 +276,8 @@ where
 }
 
 /// How HTTP is spoken here. The head's time limit is not hyper's: its clock runs also between requests, so that an
-/// idle connection would end after `header_timeout`; [`Crowd::sweep`] keeps the two apart.
+/// idle connection would end after `header_timeout`; [`Crowd::sweep`] keeps the two apart. And its gathering of pipelined
+/// answers (`pipeline_flush`) stays off: it drops the 400 or 431 to a head it cannot read.
 fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -284,8 +285,7 @@ fn protocol() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .pipeline_flush(true);
+        .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -22,8 +22,10 @@ use crate::metrics::{Connection, Metrics};
 const DESCRIPTORS_KEPT: usize = 24;
 /// Fewest connections, however few descriptors there are.
 const CONNECTIONS_MIN: usize = 8;
-/// One of so many seats is in the reserve.
+/// One of so many seats is in the reserve …
 const RESERVE_SHARE: usize = 16;
+/// … and at least so many, as long as that is not more than half of them.
+const RESERVE_MIN: usize = 4;
 /// How long a peer may refuse to take what we send.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
@@ -124,14 +126,14 @@ impl Crowd {
         {
             return Err(Full::Address(self.limits.per_address_max));
         }
-        let reserved = (self.limits.total_max / RESERVE_SHARE).max(1);
-        let mut reserve = false;
-        if open.seats.len() + reserved >= self.limits.total_max && !open.evict(None) {
-            if open.seats.len() >= self.limits.total_max {
-                return Err(Full::House(self.limits.total_max));
-            }
-            reserve = true;
+        let (total_max, reserved) = (self.limits.total_max, reserved(self.limits.total_max));
+        if open.seats.len() + reserved >= total_max {
+            open.evict(None);
         }
+        if open.seats.len() >= total_max {
+            return Err(Full::House(total_max));
+        }
+        let reserve = open.seats.len() + reserved >= total_max;
         let vitals = Arc::new(Vitals::new(self.began, network, reserve));
         let number = open.add(vitals.clone());
         let counted = self.metrics.connection();
@@ -318,6 +320,10 @@ impl Drop for InProgress {
     }
 }
 
+fn reserved(total_max: usize) -> usize {
+    (total_max / RESERVE_SHARE).max(RESERVE_MIN).min(total_max / 2)
+}
+
 fn since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
 }
@@ -358,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_idlest_makes_room_and_the_busy_stay() {
-        let crowd = crowd(3, 100);
+        let crowd = crowd(4, 100);
         let busy = crowd.seat(from(1)).unwrap();
         let _request = busy.vitals().begin(false);
         let idle = crowd.seat(from(2)).unwrap();
@@ -368,21 +374,19 @@ mod tests {
 
     #[test]
     fn a_house_full_of_requests_has_a_reserve_and_then_no_room() {
-        let crowd = crowd(3, 100);
-        let seats: Vec<_> = (1..=3).map(|n| crowd.seat(from(n)).unwrap()).collect();
-        let mut requests: Vec<_> = Vec::new();
-        drop(seats);
-        let seats: Vec<_> = (1..=3)
-            .map(|n| {
-                let seat = crowd.seat(from(n)).unwrap();
-                requests.push(seat.vitals().begin(false));
-                seat
-            })
-            .collect();
-        assert!(!seats[1].vitals().reserve && seats[2].vitals().reserve);
-        assert_eq!(crowd.seat(from(4)).err(), Some(Full::House(3)));
-        requests.clear();
-        assert!(crowd.seat(from(4)).is_ok());
+        let crowd = crowd(4, 100);
+        let mut requests = Vec::new();
+        let mut come = |n| {
+            let seat = crowd.seat(from(n)).unwrap();
+            requests.push(seat.vitals().begin(false));
+            seat
+        };
+        let seats = [come(1), come(2), come(3), come(4)];
+        assert_eq!(seats.each_ref().map(|seat| seat.vitals().reserve), [false, false, true, true]);
+        assert_eq!(crowd.seat(from(5)).err(), Some(Full::House(4)));
+        requests.pop();
+        let newcomer = crowd.seat(from(5)).unwrap();
+        assert!(newcomer.vitals().reserve, "a seat of the reserve stays one");
     }
 
     #[test]

@@ -150,17 +150,17 @@ fn log(r: &mut Registry, status: &Status, app: &App) {
         gauge(r, "disk_free_bytes", "Bytes free on the log's disk", free as f64);
     }
     r.register_collector(Box::new(Measured {
-        name: "tenure_log_sync_seconds",
+        name: "log_sync_seconds",
         help: "Time of a sync of the log",
         histogram: meters.sync_seconds(),
     }));
     r.register_collector(Box::new(Measured {
-        name: "tenure_log_batch_commands",
+        name: "log_batch_commands",
         help: "Commands per write of the log",
         histogram: meters.batch_commands(),
     }));
     r.register_collector(Box::new(Measured {
-        name: "tenure_snapshot_seconds",
+        name: "snapshot_seconds",
         help: "Time of a snapshot",
         histogram: meters.snapshot_seconds(),
     }));
@@ -200,7 +200,7 @@ impl Collector for Errors {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Failed operations of the disk";
         let mut metric =
-            encoder.encode_descriptor("tenure_log_errors", help, None, MetricType::Counter)?;
+            encoder.encode_descriptor("log_errors", help, None, MetricType::Counter)?;
         for (op, count) in &self.0 {
             let labels = [("op", *op)];
             ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;

@@ -70,7 +70,7 @@ async fn without_a_key_nothing_is_told_but_health() {
     }
     for path in ["/healthz", "/readyz"] {
         let bare = answer(server.client.get(format!("{}{path}", server.url))).await;
-        assert_eq!((bare.status, bare.body), (StatusCode::OK, json!("ok")), "{path}");
+        assert_eq!((bare.status, bare.body), (StatusCode::OK, json!("ok\n")), "{path}");
     }
 }
 

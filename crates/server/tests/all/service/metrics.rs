@@ -33,7 +33,7 @@ const NAMES: [&str; 37] = [
     "tenure_http_held_answers",
     "tenure_http_connections",
     "tenure_auth_failures_total{reason=\"wrong\"}",
-    "tenure_limit_hits_total",
+    "tenure_limit_hits_total{limit=\"waiters\"}",
     "tenure_key_held{key=\"api-key\"}",
     "tenure_log_sync_seconds_bucket",
     "tenure_log_batch_commands_count",
@@ -64,7 +64,7 @@ async fn every_promised_name_is_there_and_no_lock_is() {
     let wrong = server.client.get(format!("{}/v1", server.url)).bearer_auth("a-wrong-key-000000");
     wrong.send().await.unwrap();
     server.post("/v1/locks/secret-name/release", json!({"lease": lease})).await;
-    server.post("/v1/locks/secret-name/acquire", json!({})).await;
+    server.service.app().metrics.limit_hit("waiters");
     let metrics = metrics(&server).await;
     for name in NAMES {
         assert!(metrics.contains(name), "no {name} in\n{metrics}");
