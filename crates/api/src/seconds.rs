@@ -41,6 +41,24 @@ impl Seconds {
     pub const fn get(self) -> Duration {
         self.0
     }
+
+    fn number(self) -> Number {
+        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
+        if nanos == 0 {
+            return Number::Whole(seconds);
+        }
+        // One division is rounded once, so that 29.7 is written as 29.7; a sum of two parts would not be.
+        match (seconds.checked_mul(1_000_000), nanos % 1000) {
+            (Some(micros), 0) => Number::Fraction((micros + u64::from(nanos / 1000)) as f64 / 1e6),
+            _ => Number::Fraction(self.0.as_secs_f64()),
+        }
+    }
+}
+
+/// How a span is written.
+enum Number {
+    Whole(u64),
+    Fraction(f64),
 }
 
 impl From<Duration> for Seconds {
@@ -58,10 +76,10 @@ impl From<Seconds> for Duration {
 impl fmt::Display for Seconds {
     /// Seconds with as many decimals as it has, such as `30` and `0.25`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.subsec_nanos() == 0 {
-            return write!(f, "{}", self.0.as_secs());
+        match self.number() {
+            Number::Whole(seconds) => write!(f, "{seconds}"),
+            Number::Fraction(seconds) => write!(f, "{seconds}"),
         }
-        write!(f, "{}", self.0.as_secs_f64())
     }
 }
 
@@ -95,10 +113,10 @@ impl FromStr for Seconds {
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.subsec_nanos() == 0 {
-            return serializer.serialize_u64(self.0.as_secs());
+        match self.number() {
+            Number::Whole(seconds) => serializer.serialize_u64(seconds),
+            Number::Fraction(seconds) => serializer.serialize_f64(seconds),
         }
-        serializer.serialize_f64(self.0.as_secs_f64())
     }
 }
 
@@ -227,7 +245,16 @@ mod tests {
 
     #[test]
     fn a_duration_is_written_as_a_number_of_seconds() {
-        let json = |millis| serde_json::to_string(&Seconds(Duration::from_millis(millis))).unwrap();
-        assert_eq!([json(30_000), json(29_700), json(1), json(0)], ["30", "29.7", "0.001", "0"]);
+        let json = |micros| serde_json::to_string(&Seconds(Duration::from_micros(micros))).unwrap();
+        let cases = [
+            (30_000_000, "30"),
+            (29_700_000, "29.7"),
+            (1, "1e-6"),
+            (29_846_444, "29.846444"),
+            (0, "0"),
+        ];
+        for (micros, text) in cases {
+            assert_eq!(json(micros), text);
+        }
     }
 }

@@ -166,9 +166,14 @@ impl Refused {
         let mut refused = Self::with(code_of(&refusal), detail);
         let problem = &mut *refused.problem;
         match refusal {
-            Refusal::Held(by) => held(problem, by),
+            Refusal::Held(by) => {
+                problem.detail = Some(who_has_it(&by));
+                held(problem, by);
+            }
             Refusal::TimedOut(by) => {
-                problem.waited = Some(Seconds(by.waited));
+                let (who, waited) = (who_has_it(&by), Seconds(by.waited));
+                problem.detail = Some(format!("{who}; waited {waited} s"));
+                problem.waited = Some(waited);
                 held(problem, by);
             }
             Refusal::Deadlock(cycle) => problem.cycle = Some(visible(&cycle, caller)),
@@ -206,6 +211,12 @@ impl Refused {
         if !matches!(self.problem.code, Code::Unknown | Code::Bug) {
             self.problem.acquired = Some(false);
         }
+        self
+    }
+
+    /// Of a request for one lock it is plain which lock stands in the way.
+    pub(crate) fn of_one_lock(mut self) -> Self {
+        self.problem.blocked_by = None;
         self
     }
 
@@ -340,6 +351,17 @@ pub(crate) fn code_of(refusal: &Refusal) -> Code {
 /// The word for a session's end.
 fn session_end(end: SessionEnd) -> &'static str {
     tenure_api::SessionEndName::from(end).as_str()
+}
+
+/// Who stands in the way, in words.
+fn who_has_it(by: &HeldBy) -> String {
+    let name = by.blocked_by.first().map_or("the lock", |name| name.as_str());
+    match by.holders.first() {
+        Some(Holder { note: Some(note), .. }) => format!("{name} is held by {note}"),
+        Some(holder) => format!("{name} is held by {}", holder.owner),
+        None if by.opens_in.is_zero() => format!("others wait for {name}"),
+        None => format!("{name} opens in {} s", Seconds(by.opens_in)),
+    }
 }
 
 fn held(problem: &mut Problem, by: HeldBy) {

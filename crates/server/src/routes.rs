@@ -77,7 +77,7 @@ async fn answer(app: App, request: Request<Body>) -> Response {
         _ if uri_bytes(&uri) > URI_BYTES_MAX => Err(Refused::uri_too_long(URI_BYTES_MAX)),
         None => Err(Refused::not_found("route")),
         Some((route, name)) => {
-            let call = Call { app, parts, body: Mutex::new(body), format };
+            let call = Box::new(Call { app, parts, body: Mutex::new(body), format });
             let answered = serve(call, route, name).await;
             if route.is_acquire() { answered.map_err(Refused::of_acquire) } else { answered }
         }
@@ -97,7 +97,7 @@ fn uri_bytes(uri: &http::Uri) -> usize {
     uri.path().len() + uri.query().map_or(0, str::len)
 }
 
-async fn serve(call: Call, route: Route, name: &str) -> Result<Response, Refused> {
+async fn serve(call: Box<Call>, route: Route, name: &str) -> Result<Response, Refused> {
     let method = call.parts.method.clone();
     if method == Method::OPTIONS {
         return Ok(reply::options(route.allow()));
@@ -105,7 +105,6 @@ async fn serve(call: Call, route: Route, name: &str) -> Result<Response, Refused
     if !route.has(&method) {
         return Err(Refused::method(route.allow()));
     }
-    let writes = method == Method::POST;
     match route {
         Route::Lock(LockVerb::Acquire) => acquire::lock(call, name).await,
         Route::Lock(LockVerb::Release) => holding::release_lock(call, name).await,
@@ -114,6 +113,14 @@ async fn serve(call: Call, route: Route, name: &str) -> Result<Response, Refused
         Route::Many(ManyVerb::Release) => holding::release_many(call).await,
         Route::Many(ManyVerb::Renew) => holding::renew_many(call).await,
         Route::KeepAlive => sessions::keep_alive(call, name).await,
+        // Boxed, so that those above do not carry the memory of all these.
+        other => Box::pin(serve_rarely(call, other, name)).await,
+    }
+}
+
+async fn serve_rarely(call: Box<Call>, route: Route, name: &str) -> Result<Response, Refused> {
+    let writes = call.parts.method == Method::POST;
+    match route {
         Route::Lock(LockVerb::Convert) => holding::convert(call, name).await,
         Route::Lock(LockVerb::Check) => holding::check(call, name).await,
         Route::Lock(LockVerb::HandOver) => holding::hand_over(call, name).await,
@@ -143,6 +150,7 @@ async fn serve(call: Call, route: Route, name: &str) -> Result<Response, Refused
         Route::Health => service::health(call).await,
         Route::Ready => service::ready(call).await,
         Route::OpenApi => service::open_api(call).await,
+        Route::Lock(_) | Route::Many(_) | Route::KeepAlive => Err(Refused::not_found("route")),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Shape {
 
 /// A request in the words of the rules.
 struct Plan {
-    acquire: Acquire,
+    acquire: Box<Acquire>,
     lease: Lease,
     hold: Duration,
     /// The id by which the client can come back, if it made one.
@@ -45,7 +45,7 @@ struct Plan {
     request_body = AcquireRequest,
     responses((status = 200, body = Grant), (status = "default", description = "Not acquired", body = tenure_api::Problem))
 )]
-pub(super) async fn lock(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn lock(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Lock, name)?;
     let request: AcquireRequest = call.read().await?;
     for (field, given) in [("name", request.name.is_some()), ("locks", request.locks.is_some())] {
@@ -55,7 +55,8 @@ pub(super) async fn lock(mut call: Call, name: &str) -> Result<Response, Refused
         }
     }
     let claim = claim(request.mode, request.permits, request.weight, "")?;
-    take(call, &caller, request, vec![Want { name, claim }], Shape::One).await
+    let plan = Plan::of(&call, &caller, request, vec![Want { name, claim }])?;
+    take(&call, &caller, plan, Shape::One).await
 }
 
 /// Takes one lock or several, all or nothing.
@@ -63,7 +64,7 @@ pub(super) async fn lock(mut call: Call, name: &str) -> Result<Response, Refused
     post, path = "/v1/acquire", tag = "locks", request_body = AcquireRequest,
     responses((status = 200, body = Grant), (status = "default", description = "Not acquired", body = tenure_api::Problem))
 )]
-pub(super) async fn many(mut call: Call) -> Result<Response, Refused> {
+pub(super) async fn many(mut call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Lock)?;
     let mut request: AcquireRequest = call.read().await?;
     let (wants, shape) = match (request.name.take(), request.locks.take()) {
@@ -76,7 +77,8 @@ pub(super) async fn many(mut call: Call) -> Result<Response, Refused> {
         (Some(_), Some(_)) => return Err(Refused::beside("name", "locks")),
         (None, None) => return Err(Refused::missing("name")),
     };
-    take(call, &caller, request, wants, shape).await
+    let plan = Plan::of(&call, &caller, request, wants)?;
+    take(&call, &caller, plan, shape).await
 }
 
 fn wants(
@@ -158,7 +160,7 @@ impl Plan {
         let at_least = within("at_least", request.at_least, limits::AT_LEAST_MAX)?;
         let named = call.request_id(request.request_id)?;
         let lease = call::fresh_lease()?;
-        let acquire = Acquire {
+        let acquire = Box::new(Acquire {
             caller: caller.caller(),
             wants,
             life,
@@ -170,7 +172,7 @@ impl Plan {
             note: request.note,
             request: call::request_name(&named),
             lease: LeaseRecord::Plain(lease),
-        };
+        });
         let hold = hold.unwrap_or(call.app.settings.hold).min(HOLD_MAX);
         Ok(Plan { acquire, lease, hold, named })
     }
@@ -190,13 +192,11 @@ fn life(call: &Call, caller: &Identity, request: &AcquireRequest) -> Result<Life
 }
 
 async fn take(
-    call: Call,
+    call: &Call,
     caller: &Arc<Identity>,
-    request: AcquireRequest,
-    wants: Vec<Want>,
+    plan: Plan,
     shape: Shape,
 ) -> Result<Response, Refused> {
-    let plan = Plan::of(&call, caller, request, wants)?;
     let (claim, named) = (plan.acquire.wants[0].claim, plan.named.clone());
     let settled =
         settle(&call.app, plan).await.map_err(|refused| refused.of_request(named.clone()))?;
@@ -207,7 +207,8 @@ async fn take(
         }
         Taken::Refused(refusal) => {
             call.app.metrics.not_granted(&claim, &refusal);
-            Err(Refused::of(*refusal, caller).of_request(named))
+            let refused = Refused::of(*refusal, caller).of_request(named);
+            Err(if shape == Shape::One { refused.of_one_lock() } else { refused })
         }
     }
 }
@@ -231,7 +232,7 @@ async fn settle(app: &App, plan: Plan) -> Result<Taken, Refused> {
     }
     let _held = (!wait.is_zero()).then(|| app.metrics.held_answer());
     let mut unanswered = Unanswered::new(app, &plan);
-    let submitted = app.log.submit(Command::Acquire(Box::new(plan.acquire))).await;
+    let submitted = app.log.submit(Command::Acquire(plan.acquire)).await;
     if !matches!(submitted, Err(SubmitError::Unknown)) {
         unanswered.is_answered();
     }
@@ -244,7 +245,8 @@ async fn settle(app: &App, plan: Plan) -> Result<Taken, Refused> {
         (Answer::Queued(place), Some(mut outcome)) => {
             outcome.returning(plan.named.is_some());
             let gone = Gone { app, claim };
-            let taken = hold_back(app, outcome, place, hold).await;
+            // Boxed, so that a request that does not wait does not carry the memory of one that does.
+            let taken = Box::pin(hold_back(app, outcome, place, hold)).await;
             std::mem::forget(gone);
             taken
         }

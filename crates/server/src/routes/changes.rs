@@ -26,7 +26,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
             body = Changes),
         (status = "default", body = Problem))
 )]
-pub(super) async fn changes(call: Call) -> Result<Response, Refused> {
+pub(super) async fn changes(call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Read)?;
     let query: ChangesQuery = call.query()?;
     let wants_locks = kinds(query.kind.as_deref())?;

@@ -30,7 +30,7 @@ enum About {
     post, path = "/v1/locks/{name}/renew", tag = "locks", params(("name" = String, Path, description = "The lock")),
     request_body = RenewRequest, responses((status = 200, body = Renewed), (status = "default", body = Problem))
 )]
-pub(super) async fn renew_lock(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn renew_lock(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Lock, name)?;
     let request: RenewRequest = call.read().await?;
     refuse_beside_path(&request.name, &request.leases, request.session.is_some())?;
@@ -45,7 +45,7 @@ pub(super) async fn renew_lock(mut call: Call, name: &str) -> Result<Response, R
     responses((status = 200, description = "Renewed; for many leases: results", body = Renewed),
         (status = "default", body = Problem))
 )]
-pub(super) async fn renew_many(mut call: Call) -> Result<Response, Refused> {
+pub(super) async fn renew_many(mut call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Lock)?;
     let request: RenewRequest = call.read().await?;
     touch(&caller, request.name.iter())?;
@@ -128,7 +128,7 @@ pub(super) fn recall(recall: Recall) -> RecallView {
     post, path = "/v1/locks/{name}/release", tag = "locks", params(("name" = String, Path, description = "The lock")),
     request_body = ReleaseRequest, responses((status = 200, body = Released), (status = "default", body = Problem))
 )]
-pub(super) async fn release_lock(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn release_lock(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Lock, name)?;
     let mut request: ReleaseRequest = call.read().await?;
     // A request that was made in a session is given up in it.
@@ -155,7 +155,7 @@ pub(super) async fn release_lock(mut call: Call, name: &str) -> Result<Response,
     responses((status = 200, description = "Released; for many leases: results", body = Released),
         (status = "default", body = Problem))
 )]
-pub(super) async fn release_many(mut call: Call) -> Result<Response, Refused> {
+pub(super) async fn release_many(mut call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Lock)?;
     let mut request: ReleaseRequest = call.read().await?;
     touch(&caller, request.name.iter().chain(&request.names))?;
@@ -304,7 +304,7 @@ fn result(call: &Call, lease: Lease, answer: Answer) -> ManyResult {
     post, path = "/v1/locks/{name}/convert", tag = "locks", params(("name" = String, Path, description = "The lock")),
     request_body = ConvertRequest, responses((status = 200, body = Grant), (status = "default", body = Problem))
 )]
-pub(super) async fn convert(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn convert(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Lock, name)?;
     let request: ConvertRequest = call.read().await?;
     let wait = call::within("wait", request.wait, Duration::ZERO, limits::WAIT_MAX)?;
@@ -342,7 +342,7 @@ pub(super) async fn convert(mut call: Call, name: &str) -> Result<Response, Refu
     post, path = "/v1/locks/{name}/check", tag = "locks", params(("name" = String, Path, description = "The lock")),
     request_body = CheckRequest, responses((status = 200, body = CheckAnswer), (status = "default", body = Problem))
 )]
-pub(super) async fn check(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn check(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (_, name) = call.caller_at(Role::Read, name)?;
     let request: CheckRequest = call.read().await?;
     let checked = call.app.log.read(|machine| machine.check(&name, request.token)).await;
@@ -355,7 +355,7 @@ pub(super) async fn check(mut call: Call, name: &str) -> Result<Response, Refuse
     post, path = "/v1/locks/{name}/hand_over", tag = "locks", params(("name" = String, Path, description = "The lock")),
     request_body = HandOverRequest, responses((status = 200, body = Grant), (status = "default", body = Problem))
 )]
-pub(super) async fn hand_over(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn hand_over(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Lock, name)?;
     let request: HandOverRequest = call.read().await?;
     let ttl = call::ttl(request.ttl, &caller)?;

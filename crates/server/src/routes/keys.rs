@@ -19,7 +19,7 @@ use crate::keys::new_secret;
 #[utoipa::path(
     get, path = "/v1/keys", tag = "keys", responses((status = 200, body = KeyList), (status = "default", body = Problem))
 )]
-pub(super) async fn list(call: Call) -> Result<Response, Refused> {
+pub(super) async fn list(call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Operator)?;
     call.no_query()?;
     let keys = call.app.log.read(|machine| machine.keys()).await?;
@@ -32,7 +32,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Refused> {
     post, path = "/v1/keys", tag = "keys", request_body = KeyRequest,
     responses((status = 201, body = KeySecret), (status = "default", body = Problem))
 )]
-pub(super) async fn make(mut call: Call) -> Result<Response, Refused> {
+pub(super) async fn make(mut call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Operator)?;
     let request: KeyRequest = call.read().await?;
     governs(&caller, &request.prefixes)?;
@@ -84,7 +84,7 @@ fn record(caller: &Identity, request: KeyRequest, secret: &str) -> Result<KeyRec
     delete, path = "/v1/keys/{name}", tag = "keys", params(("name" = String, Path, description = "The key")),
     responses((status = 200, body = KeyView), (status = "default", body = Problem))
 )]
-pub(super) async fn remove(call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn remove(call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let caller = call.caller(Role::Operator)?;
     call.no_query()?;
     let key = governed(&call, &caller, name).await?;
@@ -100,7 +100,7 @@ pub(super) async fn remove(call: Call, name: &str) -> Result<Response, Refused> 
     post, path = "/v1/keys/{name}/rotate", tag = "keys", params(("name" = String, Path, description = "The key")),
     request_body = RotateRequest, responses((status = 201, body = KeySecret), (status = "default", body = Problem))
 )]
-pub(super) async fn rotate(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn rotate(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let caller = call.caller(Role::Operator)?;
     let request: RotateRequest = call.read().await?;
     let overlap = call::within("overlap", request.overlap, Duration::ZERO, limits::TTL_MAX)?;

@@ -27,7 +27,7 @@ const LIMIT_DEFAULT: usize = 100;
     get, path = "/v1/locks/{name}", tag = "locks", params(("name" = String, Path, description = "The lock")),
     responses((status = 200, body = LockView), (status = "default", body = Problem))
 )]
-pub(super) async fn one(call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn one(call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (_, name) = call.caller_at(Role::Read, name)?;
     call.no_query()?;
     // Taken before the read: a stream from here may repeat what the view shows, but misses nothing.
@@ -41,7 +41,7 @@ pub(super) async fn one(call: Call, name: &str) -> Result<Response, Refused> {
     get, path = "/v1/locks", tag = "locks", params(LocksQuery),
     responses((status = 200, body = Locks), (status = "default", body = Problem))
 )]
-pub(super) async fn list(call: Call) -> Result<Response, Refused> {
+pub(super) async fn list(call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Read)?;
     let query: LocksQuery = call.query()?;
     let limit = limit(query.limit)?;

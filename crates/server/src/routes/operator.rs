@@ -19,7 +19,7 @@ use crate::error::Refused;
     post, path = "/v1/locks/{name}/recall", tag = "operator", params(("name" = String, Path, description = "The lock")),
     request_body = RecallRequest, responses((status = 200, body = RecallAnswer), (status = "default", body = Problem))
 )]
-pub(super) async fn recall(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn recall(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Operator, name)?;
     let request: RecallRequest = call.read().await?;
     let within = call::within("within", Some(request.within), Duration::ZERO, limits::TTL_MAX)?;
@@ -43,7 +43,7 @@ pub(super) async fn recall(mut call: Call, name: &str) -> Result<Response, Refus
     post, path = "/v1/locks/{name}/break", tag = "operator", params(("name" = String, Path, description = "The lock")),
     request_body = BreakRequest, responses((status = 200, body = BreakAnswer), (status = "default", body = Problem))
 )]
-pub(super) async fn break_grant(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn break_grant(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Operator, name)?;
     let request: BreakRequest = call.read().await?;
     let token = match (request.token, request.any.unwrap_or(false)) {
@@ -65,7 +65,7 @@ pub(super) async fn break_grant(mut call: Call, name: &str) -> Result<Response, 
     post, path = "/v1/locks/{name}/resize", tag = "operator", params(("name" = String, Path, description = "The lock")),
     request_body = ResizeRequest, responses((status = 200, body = ResizeAnswer), (status = "default", body = Problem))
 )]
-pub(super) async fn resize(mut call: Call, name: &str) -> Result<Response, Refused> {
+pub(super) async fn resize(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Operator, name)?;
     let request: ResizeRequest = call.read().await?;
     let permits = permits("permits", request.permits)?;

@@ -29,7 +29,7 @@ const FEATURES: [&str; 8] =
 
 /// The key of this request, and what this server is and can do.
 #[utoipa::path(get, path = "/v1", tag = "service", responses((status = 200, body = Info), (status = "default", body = Problem)))]
-pub(super) async fn info(call: Call) -> Result<Response, Refused> {
+pub(super) async fn info(call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.app.identify(&call.parts)?;
     call.no_query()?;
     let status = call.app.log.status();
@@ -86,7 +86,7 @@ fn bounds(waiters_max: usize, sessions_max: usize) -> BTreeMap<String, u64> {
 
 /// Counts over everything; the longest queues among the names that the caller sees.
 #[utoipa::path(get, path = "/v1/stats", tag = "service", responses((status = 200, body = Stats), (status = "default", body = Problem)))]
-pub(super) async fn stats(call: Call) -> Result<Response, Refused> {
+pub(super) async fn stats(call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Read)?;
     call.no_query()?;
     let prefixes = super::locks::prefixes(&caller, "")?;
@@ -112,7 +112,7 @@ fn top(machine: &Machine, prefixes: &[String]) -> Vec<TopLock> {
 
 /// The nodes: one, which leads itself.
 #[utoipa::path(get, path = "/v1/cluster", tag = "cluster", responses((status = 200, body = Cluster), (status = "default", body = Problem)))]
-pub(super) async fn cluster(call: Call) -> Result<Response, Refused> {
+pub(super) async fn cluster(call: Box<Call>) -> Result<Response, Refused> {
     call.caller(Role::Read)?;
     call.no_query()?;
     let status = call.app.log.status();
@@ -134,7 +134,7 @@ pub(super) async fn cluster(call: Call) -> Result<Response, Refused> {
 
 /// Adds a node: not to a single one.
 #[utoipa::path(post, path = "/v1/cluster/members", tag = "cluster", responses((status = 501, body = Problem)))]
-pub(super) async fn add_member(call: Call) -> Result<Response, Refused> {
+pub(super) async fn add_member(call: Box<Call>) -> Result<Response, Refused> {
     not_a_cluster(&call)
 }
 
@@ -143,19 +143,19 @@ pub(super) async fn add_member(call: Call) -> Result<Response, Refused> {
     delete, path = "/v1/cluster/members/{id}", tag = "cluster", params(("id" = u64, Path, description = "The node")),
     responses((status = 501, body = Problem))
 )]
-pub(super) async fn remove_member(call: Call) -> Result<Response, Refused> {
+pub(super) async fn remove_member(call: Box<Call>) -> Result<Response, Refused> {
     not_a_cluster(&call)
 }
 
 /// Makes another node the leader: there is none.
 #[utoipa::path(post, path = "/v1/cluster/transfer", tag = "cluster", responses((status = 501, body = Problem)))]
-pub(super) async fn transfer(call: Call) -> Result<Response, Refused> {
+pub(super) async fn transfer(call: Box<Call>) -> Result<Response, Refused> {
     not_a_cluster(&call)
 }
 
 /// A copy of the state: of a cluster only, so far.
 #[utoipa::path(get, path = "/v1/cluster/backup", tag = "cluster", responses((status = 501, body = Problem)))]
-pub(super) async fn backup(call: Call) -> Result<Response, Refused> {
+pub(super) async fn backup(call: Box<Call>) -> Result<Response, Refused> {
     not_a_cluster(&call)
 }
 
@@ -169,7 +169,7 @@ fn not_a_cluster(call: &Call) -> Result<Response, Refused> {
     post, path = "/v1/drain", tag = "service", request_body = DrainRequest,
     responses((status = 200, body = DrainAnswer), (status = "default", body = Problem))
 )]
-pub(super) async fn drain(mut call: Call) -> Result<Response, Refused> {
+pub(super) async fn drain(mut call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Operator)?;
     let request: DrainRequest = call.read().await?;
     let within = call::within("within", request.within, Duration::ZERO, DRAIN_MAX)?;
@@ -183,13 +183,13 @@ pub(super) async fn drain(mut call: Call) -> Result<Response, Refused> {
 
 /// Whether the process works.
 #[utoipa::path(get, path = "/healthz", tag = "service", security(()), responses((status = 200, body = str)))]
-pub(super) async fn health(_: Call) -> Result<Response, Refused> {
+pub(super) async fn health(_: Box<Call>) -> Result<Response, Refused> {
     Ok(reply::text("ok\n".to_owned()))
 }
 
 /// Whether this node can answer requests.
 #[utoipa::path(get, path = "/readyz", tag = "service", security(()), responses((status = 200, body = str), (status = 503, body = Problem)))]
-pub(super) async fn ready(call: Call) -> Result<Response, Refused> {
+pub(super) async fn ready(call: Box<Call>) -> Result<Response, Refused> {
     if call.app.drain.is_draining() {
         return Err(Refused::unavailable(Reason::Stopping));
     }
@@ -202,7 +202,7 @@ pub(super) async fn ready(call: Call) -> Result<Response, Refused> {
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "service", responses((status = 200, body = serde_json::Value)))]
-pub(super) async fn open_api(call: Call) -> Result<Response, Refused> {
+pub(super) async fn open_api(call: Box<Call>) -> Result<Response, Refused> {
     call.app.identify(&call.parts)?;
     call.no_query()?;
     let body = axum::body::Body::from(openapi::json());

@@ -31,7 +31,7 @@ const SESSION_TTL_DEFAULT: Duration = Duration::from_secs(15);
     post, path = "/v1/sessions", tag = "sessions", request_body = OpenSessionRequest,
     responses((status = 201, body = SessionOpened), (status = "default", body = Problem))
 )]
-pub(super) async fn open(mut call: Call) -> Result<Response, Refused> {
+pub(super) async fn open(mut call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Lock)?;
     let request: OpenSessionRequest = call.read().await?;
     if call.app.drain.is_draining() {
@@ -74,7 +74,7 @@ pub(super) async fn open(mut call: Call) -> Result<Response, Refused> {
     params(("id" = String, Path, description = "The session")), request_body = KeepAliveRequest,
     responses((status = 200, body = KeptAlive), (status = "default", body = Problem))
 )]
-pub(super) async fn keep_alive(mut call: Call, id: &str) -> Result<Response, Refused> {
+pub(super) async fn keep_alive(mut call: Box<Call>, id: &str) -> Result<Response, Refused> {
     let caller = call.caller(Role::Lock)?;
     let id = session_id(id)?;
     let request: KeepAliveRequest = call.read().await?;
@@ -119,7 +119,7 @@ fn kept_alive(kept: tenure_core::KeptAlive) -> KeptAlive {
     post, path = "/v1/sessions/{id}/end", tag = "sessions", params(("id" = String, Path, description = "The session")),
     request_body = EndSessionRequest, responses((status = 200, body = SessionEnded), (status = "default", body = Problem))
 )]
-pub(super) async fn end(mut call: Call, id: &str) -> Result<Response, Refused> {
+pub(super) async fn end(mut call: Box<Call>, id: &str) -> Result<Response, Refused> {
     let caller = call.caller(Role::Lock)?;
     let id = session_id(id)?;
     let request: EndSessionRequest = call.read().await?;
@@ -151,7 +151,7 @@ pub(super) async fn end(mut call: Call, id: &str) -> Result<Response, Refused> {
     get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery),
     responses((status = 200, body = Sessions), (status = "default", body = Problem))
 )]
-pub(super) async fn list(call: Call) -> Result<Response, Refused> {
+pub(super) async fn list(call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Read)?;
     let query: SessionsQuery = call.query()?;
     let limit = limit(query.limit)?;
@@ -170,7 +170,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Refused> {
     get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "The session")),
     responses((status = 200, body = SessionView), (status = "default", body = Problem))
 )]
-pub(super) async fn one(call: Call, id: &str) -> Result<Response, Refused> {
+pub(super) async fn one(call: Box<Call>, id: &str) -> Result<Response, Refused> {
     let caller = call.caller(Role::Read)?;
     let id = session_id(id)?;
     call.no_query()?;
@@ -225,7 +225,7 @@ fn view(session: tenure_core::SessionView, caller: &Identity, node: u64) -> Sess
     responses((status = 200, description = "A stream of `lost`, `recalled` and `ended`", body = LostEvent),
         (status = "default", body = Problem))
 )]
-pub(super) async fn events(call: Call, id: &str) -> Result<Response, Refused> {
+pub(super) async fn events(call: Box<Call>, id: &str) -> Result<Response, Refused> {
     let caller = call.caller(Role::Lock)?;
     let id = session_id(id)?;
     let query: SessionEventsQuery = call.query()?;

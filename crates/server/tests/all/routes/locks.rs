@@ -32,7 +32,11 @@ async fn a_held_lock_is_refused_and_says_who_has_it() {
     assert_eq!(refused.header("content-type"), "application/problem+json");
     assert_eq!(refused.json["type"], "urn:tenure:held");
     assert_eq!(refused.json["acquired"], false);
-    assert_eq!(refused.json["queue_length"], 0);
+    assert_eq!(refused.json["detail"], "deploy is held by ann@ci-3");
+    assert_eq!(
+        (&refused.json["queue_length"], &refused.json["blocked_by"]),
+        (&json!(0), &Value::Null)
+    );
     assert!(refused.json["retry_after"].is_number());
     let held = &refused.json["holders"][0];
     assert_eq!((&held["token"], &held["mode"]), (&holder["token"], &json!("exclusive")));
