@@ -72,7 +72,7 @@ pub(crate) async fn run(
         deadline,
         grace: task.grace,
         may_kill: task.kill || task.at_most.is_some(),
-        foreground: foreground.from_the_start(),
+        foreground: foreground.starts_in_front(),
         command: task.command.clone(),
     };
     let launch = Launch { orders, environment: environment(&grant) };

@@ -61,7 +61,7 @@ async fn lead(connection: &Connection, arguments: Arguments) -> Result<(), Failu
     let value = arguments.value.unwrap_or_else(|| Note::new("").expect("no text is a note"));
     let leadership = tokio::select! {
         led = election.campaign(value) => {
-            led.map_err(|error| acquiring::not_acquired(&[arguments.name.clone()], error, Exit::No))?
+            led.map_err(|error| acquiring::not_acquired(std::slice::from_ref(&arguments.name), error, Exit::No))?
         }
         signal = signals.next_fatal() => return Err(acquiring::interrupted(tenure, signal).await),
     };

@@ -1,15 +1,17 @@
 //! `tenure serve`: the server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
-use tenure_server::{Config, Overrides};
+use serde_json::{Value, json};
+use tenure_server::{ApiKey, Config, Listen, Overrides, TlsFiles};
 use tokio::runtime::Builder;
 
 use crate::arguments::Global;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{self, Cell, Output, Style};
 
 /// Run a server
 ///
@@ -110,12 +112,74 @@ fn overrides(arguments: Arguments, global: &Global) -> Overrides {
     }
 }
 
-/// What would be used, without the keys.
+/// What would be used, in the words of the configuration file, without a key in it.
 fn show(config: &Config, out: &Output) -> Result<(), Failure> {
-    let text = format!("{config:#?}");
+    let settings = used(config);
     if out.json {
-        out.json(&serde_json::json!({ "valid": true, "config": text }))
-    } else {
-        out.line(&text)
+        let object: serde_json::Map<_, _> =
+            settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        return out.json(&object);
+    }
+    for (name, value) in settings {
+        out.cells(&[
+            Cell::new(format!("{name:<32}"), Style::Faint),
+            "=".into(),
+            value.to_string().into(),
+        ])?;
+    }
+    Ok(())
+}
+
+fn used(config: &Config) -> Vec<(&'static str, Value)> {
+    let Config { connections, settings, log, tls, .. } = config;
+    let listen: Vec<_> = config.listen.iter().map(address).collect();
+    let keys: Vec<_> = config.keys.iter().map(|key| key.name.to_string()).collect();
+    let api_key = match &config.api_key {
+        Some(ApiKey::Given(_)) => json!("given"),
+        Some(ApiKey::File(path)) => json!(path),
+        None if keys.is_empty() => json!("made in the data directory"),
+        None => Value::Null,
+    };
+    let tls = |file: fn(&TlsFiles) -> Option<&PathBuf>| json!(tls.as_ref().and_then(file));
+    vec![
+        ("file", json!(config.file)),
+        ("server.listen", json!(listen)),
+        ("server.admin_listen", json!(config.admin_listen.as_ref().map(address))),
+        ("server.insecure", json!(config.insecure)),
+        ("server.name", json!(settings.name)),
+        ("server.hold", seconds(settings.hold)),
+        ("server.header_timeout", seconds(connections.header_timeout)),
+        ("server.idle_timeout", seconds(connections.idle_timeout)),
+        ("server.drain", seconds(config.drain)),
+        ("server.cors_origins", json!(settings.cors_origins)),
+        ("tls.cert", tls(|files| Some(&files.cert))),
+        ("tls.key", tls(|files| Some(&files.key))),
+        ("tls.client_ca", tls(|files| files.client_ca.as_ref())),
+        ("backend.data", json!(config.data)),
+        ("backend.durability", json!(settings.durability.as_str())),
+        ("limits.connections", json!(connections.total_max)),
+        ("limits.connections_per_address", json!(connections.per_address_max)),
+        ("limits.waiters", json!(settings.waiters_max)),
+        ("limits.sessions", json!(settings.sessions_max)),
+        ("limits.changes_kept", seconds(config.changes_kept)),
+        ("keys", json!(keys)),
+        ("api-key", api_key),
+        ("doubledutch.enabled", json!(settings.doubledutch.enabled)),
+        ("doubledutch.status_tokens", json!(settings.doubledutch.status_tokens)),
+        ("log.level", json!(log.level)),
+        ("log.format", json!(format!("{:?}", log.format).to_lowercase())),
+        ("log.slow", seconds(settings.slow)),
+        ("log.access", json!(settings.access_log)),
+    ]
+}
+
+fn seconds(span: Duration) -> Value {
+    json!(output::span(span))
+}
+
+fn address(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
     }
 }

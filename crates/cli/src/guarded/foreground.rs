@@ -20,7 +20,7 @@ impl Foreground {
     }
 
     /// Whether the command takes the terminal before it starts.
-    pub(super) fn from_the_start(&self) -> bool {
+    pub(super) fn starts_in_front(&self) -> bool {
         self.given
     }
 

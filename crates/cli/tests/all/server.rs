@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -147,7 +148,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Done {
 pub struct Process {
     child: Child,
     input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    lines: Receiver<String>,
     errors: Option<ChildStderr>,
 }
 
@@ -160,9 +161,18 @@ impl Process {
             .spawn()
             .unwrap();
         let input = child.stdin.take();
-        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut output = BufReader::new(child.stdout.take().unwrap());
         let errors = child.stderr.take();
-        Process { child, input, output, errors }
+        let (to, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while output.read_line(&mut line).unwrap_or(0) > 0 {
+                if to.send(std::mem::take(&mut line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Process { child, input, lines, errors }
     }
 
     pub fn id(&self) -> u32 {
@@ -178,11 +188,13 @@ impl Process {
         self.input = None;
     }
 
-    /// The next line of its output; empty at its end.
+    /// The next line of its output.
     pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        match self.lines.recv_timeout(STEP_MAX) {
+            Ok(line) => line.trim_end().to_owned(),
+            Err(RecvTimeoutError::Disconnected) => panic!("it ended before it said that"),
+            Err(RecvTimeoutError::Timeout) => panic!("no line in time"),
+        }
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -202,8 +214,7 @@ impl Process {
             stderr
         });
         let watchdog = Watchdog::over(self.child.id());
-        let mut stdout = String::new();
-        self.output.read_to_string(&mut stdout).unwrap();
+        let stdout: String = self.lines.iter().collect();
         let stderr = reader.join().unwrap();
         let status = self.child.wait().unwrap();
         watchdog.off(&stderr);
@@ -221,11 +232,11 @@ impl Drop for Process {
 }
 
 /// Ends a process that takes too long, so that a test fails instead of hanging.
-struct Watchdog(std::sync::mpsc::Sender<()>, std::thread::JoinHandle<bool>);
+struct Watchdog(mpsc::Sender<()>, std::thread::JoinHandle<bool>);
 
 impl Watchdog {
     fn over(process: u32) -> Self {
-        let (off, is_off) = std::sync::mpsc::channel();
+        let (off, is_off) = mpsc::channel();
         let watch = std::thread::spawn(move || {
             let late = is_off.recv_timeout(STEP_MAX).is_err();
             if late {

@@ -91,33 +91,25 @@ fn a_stopped_job_goes_on_as_one() {
     // An interactive shell has job control; ^Z reaches the command's group only.
     let mut shell = on_terminal(&server, "bash --norc --noprofile -i");
     shell.env("PS1", "").env("TERM", "dumb");
+    let ask = "echo ready\nread line\necho \"went on: $line\"\n";
+    std::fs::write(server.file("ask"), ask).unwrap();
     let mut shell = Process::start(&mut shell);
-    shell.write(
-        "tenure lock x --ttl 1m -- sh -c 'echo ready; read line; echo \"went on: $line\"'\n",
-    );
+    shell.write("tenure lock x --ttl 1m -- sh ask\n");
     await_line(&mut shell, "ready");
     shell.write("\u{1a}");
-    await_line(&mut shell, "Stopped");
+    await_line(&mut shell, "[1]+  Stopped");
     shell.write("echo still $((1+1)) here\n");
     await_line(&mut shell, "still 2 here");
     shell.write("fg\n");
-    await_line(&mut shell, "tenure lock x");
+    await_line(&mut shell, "tenure lock x --ttl 1m -- sh ask");
     shell.write("again\n");
     await_line(&mut shell, "went on: again");
     shell.write("exit\n");
-    let _ = shell.end();
+    assert_eq!(shell.end().code, 0);
     eventually("x is free", || run(&mut server.tenure(["-q", "who", "x"])).code == 1);
 }
 
-fn await_line(process: &mut Process, part: &str) {
-    let mut seen = String::new();
-    loop {
-        let line = process.line();
-        assert!(!line.is_empty() || seen.len() < 100_000, "never: {part}; seen: {seen}");
-        if line.contains(part) && !line.contains("echo ") {
-            return;
-        }
-        seen += &line;
-        seen.push('\n');
-    }
+/// Reads on to a line that begins so.
+fn await_line(process: &mut Process, beginning: &str) {
+    while !process.line().starts_with(beginning) {}
 }
