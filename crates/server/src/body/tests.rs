@@ -61,7 +61,7 @@ async fn a_mistake_in_json_names_the_field_and_the_kind() {
         (br#"{"ttl":1} x"#, "body", "syntax"),
         (br#"{"ttl":1"#, "ttl", "syntax"),
         (b" [null]", "body", "type"),
-        (br#"{"locks":[["a",null,null,null]]}"#, "locks[0]", "type"),
+        (br#"{"locks":[["a",null,null,null]]}"#, "locks", "type"),
         (b"", "body", "missing"),
         (b"\xef\xbb\xbf{}", "body", "syntax"),
     ];
