@@ -3,6 +3,8 @@
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;

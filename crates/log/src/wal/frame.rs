@@ -63,10 +63,21 @@ pub(crate) fn frame_at(bytes: &[u8], offset: usize, salt: Salt) -> Option<Frame<
 /// was synced once.
 pub(crate) fn later_frame(bytes: &[u8], offset: usize, sequence: u64, salt: Salt) -> Option<usize> {
     let first = MAGIC.to_le_bytes()[0];
-    let candidates = bytes.get(offset..)?.iter().enumerate().filter(|(_, byte)| **byte == first);
+    let written = without_zeros(bytes).get(offset..)?;
+    let candidates = written.iter().enumerate().filter(|(_, byte)| **byte == first);
     candidates
         .map(|(distance, _)| offset + distance)
         .find(|at| frame_at(bytes, *at, salt).is_some_and(|frame| frame.sequence >= sequence))
+}
+
+// A segment is mostly zeros behind its end; comparing pages skips them fast. No frame begins with a zero.
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    const PAGE: usize = 4096;
+    let mut end = bytes.len();
+    while end >= PAGE && bytes[end - PAGE..end] == [0; PAGE] {
+        end -= PAGE;
+    }
+    &bytes[..end]
 }
 
 fn checksum(salt: Salt, header: &[u8], payload: &[u8]) -> u32 {
