@@ -2,7 +2,7 @@
 //! status codes and defaults, on locks that outlive a crash and waiters that are woken at once.
 //!
 //! [`router()`] puts the routes beside `/v1`; [`run()`] is `tenure doubledutch`, a server that has nothing to be told
-//! but what DoubleDutch was told. [`redact()`] cuts the secrets, which this dialect puts into URLs, out of them.
+//! but what DoubleDutch was told. This dialect puts secrets into URLs, so no log shows more of one than its path.
 
 mod answer;
 mod command_line;
@@ -17,7 +17,7 @@ mod tests;
 
 pub use command_line::{BadLine, CommandLine};
 pub use program::{Surroundings, config, run};
-pub use query::redact;
+pub(crate) use query::redact;
 pub use routes::router;
 
 /// Fresh random bytes for a session token.

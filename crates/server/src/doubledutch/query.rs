@@ -2,8 +2,8 @@
 
 use http::Uri;
 
-/// What stands where a secret stood.
-const HIDDEN: &str = "***";
+/// What a log shows instead of a path with a secret in it.
+const HIDDEN: &str = "/***";
 
 /// The parameters of one request.
 pub(super) struct Query<'a>(&'a str);
@@ -35,38 +35,16 @@ pub(super) struct BadParameter {
     why: &'static str,
 }
 
-/// The path and query of a URL as a log may show them: without the API key (`auth`) and the session token (`token`)
-/// that DoubleDutch's clients put there.
-pub fn redact(uri: &Uri) -> String {
-    let path = uri.path();
-    // A client that escaped its `?` has the secrets in the path.
-    if has_secret(path) {
-        return format!("/{HIDDEN}");
-    }
-    let Some(query) = uri.query() else { return path.to_owned() };
-    let shown: Vec<String> = pairs(query)
-        .map(|(name, value)| match value {
-            None if is_secret(name) => HIDDEN.to_owned(),
-            None => name.to_owned(),
-            Some(value) if is_secret(name) || has_secret(value) => format!("{name}={HIDDEN}"),
-            Some(value) => format!("{name}={value}"),
-        })
-        .collect();
-    format!("{path}?{}", shown.join("&"))
+/// The part of a URL that a log may show: its path, without the query, where DoubleDutch's clients put the API key
+/// (`auth`) and the session token (`token`). A client that escaped its `?` has them in the path, which is hidden then.
+pub(crate) fn redact(uri: &Uri) -> &str {
+    if has_secret(uri.path()) { HIDDEN } else { uri.path() }
 }
 
 // Whether an escaped `auth=` or `token=` is somewhere in the text.
 fn has_secret(text: &str) -> bool {
     let text = decode_lossy(text).to_ascii_lowercase();
     text.contains("auth=") || text.contains("token=")
-}
-
-// A name that cannot be read, or with a secret's name inside it, hides its value too.
-fn is_secret(name: &str) -> bool {
-    decode(name).is_none_or(|name| {
-        let name = name.to_ascii_lowercase();
-        name.contains("auth") || name.contains("token")
-    })
 }
 
 fn pairs(query: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -131,19 +109,14 @@ mod tests {
     #[test]
     fn a_log_never_shows_a_key_or_a_token() {
         for (url, shown) in [
-            ("/getlock?auth=CANARY&lockname=a", "/getlock?auth=***&lockname=a"),
-            ("/releaselock?lockname=a&token=CANARY", "/releaselock?lockname=a&token=***"),
-            ("/status?AUTH=CANARY", "/status?AUTH=***"),
-            ("/status?%61uth=CANARY", "/status?%61uth=***"),
-            ("/status?%zzauth=CANARY", "/status?%zzauth=***"),
-            ("/status?a%26auth=CANARY", "/status?a%26auth=***"),
-            ("/status?authCANARY", "/status?***"),
-            ("/getlock?lockname=a%26auth%3DCANARY", "/getlock?lockname=***"),
+            ("/getlock?auth=CANARY&lockname=a", "/getlock"),
+            ("/releaselock?lockname=a&token=CANARY", "/releaselock"),
             ("/status%3Fauth=CANARY", "/***"),
-            ("/status%3Fauth%3DCANARY", "/***"),
+            ("/status%3FAuth%3DCANARY", "/***"),
+            ("/releaselock%3ftoken%3dCANARY", "/***"),
             ("/status%zz%3Fauth%3DCANARY", "/***"),
-            ("/v1/locks/a?after=b&x", "/v1/locks/a?after=b&x"),
-            ("/v1/locks/a", "/v1/locks/a"),
+            ("/v1/locks/a?after=b", "/v1/locks/a"),
+            ("*", "*"),
         ] {
             assert_eq!(redact(&url.parse().unwrap()), shown, "{url}");
         }

@@ -361,7 +361,6 @@ async fn ten_thousand_waiters_do_not_hold_up_a_release() {
     let token = server.token("lockname=other").await;
     assert_eq!(server.release("other", &token).await.0, 200);
     assert!(waiters.iter().all(|waiter| !waiter.is_finished()), "they still wait");
-    assert_eq!(server.0.metrics.held_answers(), 10_000);
     waiters.iter().for_each(JoinHandle::abort);
 }
 

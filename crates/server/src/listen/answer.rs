@@ -23,9 +23,10 @@ use super::body::Counted;
 use super::cors;
 use super::crowd::{Full, Vitals};
 use crate::app::App;
+use crate::doubledutch::redact;
 use crate::error::Refused;
 use crate::identity::Peer;
-use crate::metrics::{self, Answered};
+use crate::metrics::{self, Answered, Tally};
 
 /// How long an answer to a connection in the reserve may take.
 const RESERVE_ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -33,17 +34,21 @@ const RESERVE_ANSWER_MAX: Duration = Duration::from_secs(5);
 const UNSAID: Answered = Answered { route: "other", code: "" };
 
 /// Answers the requests of one connection.
-#[derive(Clone)]
-pub(super) struct Answering {
+pub(super) struct Answering(Arc<Conversation>);
+
+struct Conversation {
     app: App,
     router: Router,
     peer: Peer,
     vitals: Arc<Vitals>,
+    tally: Tally,
 }
 
 impl Answering {
     pub(super) fn new(house: &House, peer: Peer, vitals: Arc<Vitals>) -> Self {
-        Answering { app: house.app.clone(), router: house.router.clone(), peer, vitals }
+        let (app, router) = (house.app.clone(), house.router.clone());
+        let tally = Tally::new(app.metrics.clone());
+        Answering(Arc::new(Conversation { app, router, peer, vitals, tally }))
     }
 }
 
@@ -53,8 +58,8 @@ impl Service<Request<Incoming>> for Answering {
     type Future = Pin<Box<dyn Future<Output = io::Result<Response<Counted>>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let in_progress = self.vitals.begin(request.version() == Version::HTTP_2);
-        let this = self.clone();
+        let in_progress = self.0.vitals.begin(request.version() == Version::HTTP_2);
+        let this = self.0.clone();
         Box::pin(async move {
             let response = this.answer(request.map(Body::new)).await?;
             Ok(response.map(|body| Counted::new(body, in_progress)))
@@ -62,7 +67,7 @@ impl Service<Request<Incoming>> for Answering {
     }
 }
 
-impl Answering {
+impl Conversation {
     /// The answer; an error closes the connection without one.
     async fn answer(&self, mut request: Request<Body>) -> io::Result<Response<Body>> {
         let began = Instant::now();
@@ -70,7 +75,7 @@ impl Answering {
             return Ok(two_lengths());
         }
         let method = request.method().clone();
-        let path = self.app.settings.access_log.then(|| request.uri().path().to_owned());
+        let path = self.app.settings.access_log.then(|| redact(request.uri()).to_owned());
         let origin = cors::allowed(&self.app.settings.cors_origins, request.headers());
         if let Some(origin) = &origin
             && cors::is_preflight(&request)
@@ -115,7 +120,7 @@ impl Answering {
     fn note(&self, method: &Method, path: Option<String>, answer: &Response<Body>, took: Duration) {
         let answered = answer.extensions().get::<Answered>().copied().unwrap_or(UNSAID);
         let status = answer.status();
-        self.app.metrics.http(answered, method, status, took);
+        self.tally.count(answered, method, status, took);
         let (route, code) = (answered.route, answered.code);
         if took > self.app.settings.slow && !may_wait(route) {
             let took = took.as_secs_f64();

@@ -110,7 +110,9 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Answer {
-        status: status.unwrap_or_else(|| panic!("no answer to {:?}: {text:?}", request.escape_ascii().to_string())),
+        status: status.unwrap_or_else(|| {
+            panic!("no answer to {:?}: {text:?}", request.escape_ascii().to_string())
+        }),
         head: format!("{head}\r\n"),
         body: serde_json::from_str(body).unwrap_or(Value::Null),
         text: text.clone(),
