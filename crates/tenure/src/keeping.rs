@@ -48,7 +48,12 @@ async fn renew_while_held(connection: Arc<Connection>, weak: Weak<Holding>, ttl:
         sleep_until(due).await;
         let Some(holding) = weak.upgrade() else { return };
         let sent = Moment::now();
-        match renew_once(&connection, &holding, ttl, sent).await {
+        let renewed = tokio::select! {
+            renewed = renew_once(&connection, &holding, ttl, sent) => renewed,
+            // An answer that comes later gives nothing back.
+            () = sleep_until(until) => continue,
+        };
+        match renewed {
             Ok(()) => {
                 failures = 0;
                 due = sent + ttl / 3;

@@ -1,3 +1,11 @@
-//! The behaviour of the library, on every backend.
+//! The library on every backend: the same behaviours in this process and against a real server, what only a network
+//! can do, and what only a script can do.
 
-mod once;
+#![cfg(test)]
+
+mod behavior;
+mod network;
+mod proxy;
+mod scripted;
+mod threads;
+mod world;

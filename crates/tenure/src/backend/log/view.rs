@@ -106,8 +106,12 @@ fn history(entry: tenure_core::HistoryEntry) -> HistoryView {
     }
 }
 
+/// The place of this view in the feed, spelled as the feed spells it: the beginning is `0`.
 fn cursor(machine: &Machine) -> String {
-    format!("{}-{}", machine.epoch(), machine.revision().0)
+    match (machine.epoch(), machine.revision().0) {
+        (0, 0) => "0".to_owned(),
+        (epoch, revision) => format!("{epoch}-{revision}"),
+    }
 }
 
 pub(super) fn lock_with_cursor(machine: &Machine, name: &LockName) -> LockView {

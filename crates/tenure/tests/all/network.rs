@@ -1,0 +1,197 @@
+//! What only a network and a server of its own can do to a client.
+
+use std::time::Duration;
+
+use tenure::api::ActionName;
+use tenure::{Code, ConnectError, Error, State, Tenure};
+
+use crate::world::{KEY, Server, soon, until, watch};
+
+#[tokio::test]
+async fn an_answer_lost_on_the_way_is_asked_for_again_and_there_is_one_grant() {
+    let server = Server::start("memory");
+    let tenure = server.client().await;
+    tenure.lock("warm").acquire().await.unwrap().release().await.unwrap();
+    server.proxy.lose_answers_to("/v1/acquire", 3);
+    let grant = soon(tenure.lock("a").acquire()).await.unwrap();
+    assert_eq!(server.proxy.answers_to_lose(), 0);
+    let seen = tenure.why("a").await.unwrap();
+    assert_eq!(seen.holders.len(), 1);
+    assert_eq!(seen.holders[0].holder.token, grant.token());
+    assert!(seen.history.is_empty(), "there was one grant and no other");
+    server.proxy.lose_answers_to("/v1/release", 2);
+    grant.release().await.unwrap();
+    let seen = tenure.why("a").await.unwrap();
+    assert_eq!((seen.holders.len(), seen.history.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_grant_whose_answers_never_come_is_given_up() {
+    let server = Server::start("memory");
+    let tenure = server.connect().retry(Duration::from_millis(300)).connect().await.unwrap();
+    let other = server.client().await;
+    let mut changes = watch(&other, "a").await;
+    tenure.lock("warm").acquire().await.unwrap().release().await.unwrap();
+    server.proxy.lose_answers_to("/v1/acquire", 1000);
+    let refused = soon(tenure.lock("a").try_acquire()).await.unwrap_err();
+    assert!(matches!(refused, Error::Unknown { request_id: Some(_), .. }), "{refused:?}");
+    until(&mut changes, ActionName::Released).await;
+    server.proxy.lose_answers_to("", 0);
+    assert!(other.lock("a").try_acquire().await.unwrap().granted().is_some());
+}
+
+#[tokio::test]
+async fn holders_and_waiters_live_through_a_restart_of_the_server() {
+    let mut server = Server::start("disk");
+    let (one, two) = (server.client().await, server.client().await);
+    let mut changes = watch(&one, "a").await;
+    let holder = one.lock("a").acquire().await.unwrap();
+    let mut waiting = Vec::new();
+    for tenure in [one.clone(), two.clone()] {
+        waiting.push(tokio::spawn(async move {
+            let grant = tenure.lock("a").acquire().await.unwrap();
+            let token = grant.token();
+            grant.release().await.unwrap();
+            token
+        }));
+        until(&mut changes, ActionName::Queued).await;
+    }
+    server.stop();
+    server.run();
+    assert!(matches!(soon(holder.renewed()).await, State::Held { .. }));
+    assert_eq!(one.why("a").await.unwrap().queue_length, 2, "places are kept");
+    let token = holder.token();
+    holder.release().await.unwrap();
+    let (first, second) = (waiting.remove(0), waiting.remove(0));
+    let first = soon(first).await.unwrap();
+    let second = soon(second).await.unwrap();
+    assert!(token < first && first < second, "{token} {first} {second}");
+}
+
+#[tokio::test]
+async fn a_closed_connection_leaves_nothing_behind() {
+    let server = Server::start("memory");
+    let (one, two) = (server.client().await, server.client().await);
+    let kept = one.lock("a").acquire().await.unwrap();
+    let own = one.lock("b").ttl(Duration::from_secs(3600)).acquire().await.unwrap();
+    drop(own);
+    one.close().await.unwrap();
+    assert!(matches!(kept.state(), State::Lost(_)));
+    for name in ["a", "b"] {
+        assert!(two.lock(name).try_acquire().await.unwrap().granted().is_some(), "{name}");
+    }
+    assert_eq!(two.admin().stats().await.unwrap().sessions, 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dropped_gives_everything_back() {
+    let server = Server::start("memory");
+    let (one, two) = (server.client().await, server.client().await);
+    let mut changes = watch(&two, "a").await;
+    let grant = one.lock("a").ttl(Duration::from_secs(3600)).acquire().await.unwrap();
+    drop(one);
+    assert!(matches!(grant.state(), State::Held { .. }), "a grant keeps its connection");
+    drop(grant);
+    until(&mut changes, ActionName::Released).await;
+}
+
+#[tokio::test]
+async fn names_of_a_prefix_are_names_of_their_own() {
+    let server = Server::start("memory");
+    let whole = server.client().await;
+    let url = format!("{}?prefix=staging/", server.url());
+    let part = Tenure::at(&url).api_key(KEY).connect().await.unwrap();
+    let mut changes = watch(&part, "").await;
+    let outside = whole.lock("a").acquire().await.unwrap();
+    let inside = part.lock("a").acquire().await.unwrap();
+    assert_eq!(inside.name().as_str(), "a");
+    assert_eq!(part.why("a").await.unwrap().name.as_str(), "a");
+    assert_eq!(part.list("", Default::default()).await.unwrap().locks[0].name.as_str(), "a");
+    let seen = whole.why("staging/a").await.unwrap();
+    assert_eq!(seen.holders[0].holder.token, inside.token());
+    until(&mut changes, ActionName::Granted).await;
+    whole.admin().break_grant("staging/a", tenure::Whose::Anyone, "a test").await.unwrap();
+    assert_eq!(soon(inside.lost()).await.name.as_str(), "a");
+    assert!(matches!(outside.state(), State::Held { .. }));
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_at_once() {
+    let server = Server::start("memory");
+    let refused = Tenure::at(&server.url()).api_key("another-key").connect().await.unwrap_err();
+    let ConnectError::Refused(Error::Refused(refusal)) = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal.code, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_tried_for_so_long_and_no_longer() {
+    let mut server = Server::start("memory");
+    server.stop();
+    let connect = server.connect().retry(Duration::from_millis(200)).connect();
+    let refused = soon(connect).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Refused(_)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_next_server_of_the_url_is_asked_when_the_first_is_gone() {
+    let (mut first, second) = (Server::start("memory"), Server::start("memory"));
+    first.stop();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{nobody},{}", second.url());
+    let tenure = Tenure::at(&url).api_key(KEY).connect().await.unwrap();
+    tenure.lock("a").acquire().await.unwrap().release().await.unwrap();
+    assert_eq!(second.client().await.why("a").await.unwrap().history.len(), 1);
+}
+
+#[tokio::test]
+async fn something_that_is_no_tenure_server_is_named_so() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _read = client.read(&mut request).await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+            let _written = client.write_all(answer).await;
+        }
+    });
+    let refused = soon(Tenure::at(&url).api_key(KEY).connect()).await.unwrap_err();
+    let is_named = matches!(refused, ConnectError::Refused(Error::NotUnderstood { .. }));
+    assert!(is_named, "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_feed_goes_on_without_a_gap_when_the_server_comes_back() {
+    let mut server = Server::start("disk");
+    let tenure = server.client().await;
+    let mut changes = watch(&tenure, "a").await;
+    tenure.lock("a").acquire().await.unwrap().release().await.unwrap();
+    until(&mut changes, ActionName::Released).await;
+    server.stop();
+    server.run();
+    let grant = soon(tenure.lock("a").acquire()).await.unwrap();
+    let next = soon(changes.next()).await.unwrap().unwrap();
+    match next {
+        tenure::Event::Change { change, .. } => {
+            let tenure::api::ChangeEvent::Lock { token, .. } = change;
+            assert_eq!(token, Some(grant.token()));
+        }
+        // Said, not hidden: the feed of before is not kept across a restart.
+        tenure::Event::Resync { .. } => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn two_processes_cannot_open_one_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("file:{}", dir.path().display());
+    let first = Tenure::connect(&url).await.unwrap();
+    let token = first.lock("a").acquire().await.unwrap().token();
+    let second = Tenure::connect(&url).await.unwrap_err();
+    assert!(matches!(second, ConnectError::InUse(_)), "{second:?}");
+    first.close().await.unwrap();
+    let again = Tenure::connect(&url).await.unwrap();
+    assert!(again.lock("a").acquire().await.unwrap().token() > token, "tokens outlive the process");
+}
