@@ -15,7 +15,7 @@ pub use duration::parse_duration;
 pub use resolve::{ConfigError, Overrides};
 
 /// Where the configuration is read from if nothing else is said.
-pub const FILE: &str = "/etc/tenure/tenure.toml";
+pub(crate) const FILE: &str = "/etc/tenure/tenure.toml";
 
 /// Everything a server is started with.
 #[derive(Clone, Debug)]

@@ -102,7 +102,7 @@ impl fmt::Display for Needs {
 }
 
 /// The word for a role in configurations and answers.
-pub fn role_name(role: Role) -> &'static str {
+pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Read => "read",
         Role::Lock => "lock",
@@ -112,7 +112,7 @@ pub fn role_name(role: Role) -> &'static str {
 }
 
 /// The role behind a word.
-pub fn role_named(word: &str) -> Option<Role> {
+pub(crate) fn role_named(word: &str) -> Option<Role> {
     [Role::Read, Role::Lock, Role::Write, Role::Operator]
         .into_iter()
         .find(|role| role_name(*role) == word)

@@ -24,7 +24,8 @@ use crate::metrics::Metrics;
 
 pub(crate) use failures::network;
 use failures::{FAILURES_PER_SECOND_MAX, Failures};
-pub use made::{new_secret, read_first_line, read_or_make, weakness};
+pub use made::new_secret;
+pub(crate) use made::{read_first_line, read_or_make, weakness};
 use rate::Rate;
 
 /// What a client certificate's key is called in the configuration: this and the subject, or the subject alone.
@@ -228,7 +229,8 @@ impl Table {
                 let subject = key.name.as_str();
                 let subject = subject.strip_prefix(CERTIFICATE).unwrap_or(subject);
                 let Ok(subject) = KeyName::new(subject) else { return };
-                self.by_subject.insert(subject, Arc::new(Entry::new([0; 32], identity, rate, None)));
+                self.by_subject
+                    .insert(subject, Arc::new(Entry::new([0; 32], identity, rate, None)));
             }
         }
     }
@@ -262,12 +264,7 @@ impl Table {
         self.by_hash.insert(sha256, Arc::new(Entry::new(sha256, identity, rate, good_until)));
     }
 
-    fn rate(
-        &mut self,
-        name: &KeyName,
-        per_second: Option<u32>,
-        now: Instant,
-    ) -> Option<Arc<Rate>> {
+    fn rate(&mut self, name: &KeyName, per_second: Option<u32>, now: Instant) -> Option<Arc<Rate>> {
         let per_second = per_second?;
         let known = self.rates.get(name).filter(|rate| rate.per_second() == per_second).cloned();
         let rate = known.unwrap_or_else(|| Arc::new(Rate::new(per_second, now)));
@@ -290,7 +287,7 @@ impl Entry {
 }
 
 /// A key that may do everything, from its secret.
-pub fn full_key(name: &KeyName, secret: &str) -> KeyConfig {
+pub(crate) fn full_key(name: &KeyName, secret: &str) -> KeyConfig {
     KeyConfig {
         name: name.clone(),
         sha256: Some(Sha256::digest(secret.as_bytes()).into()),

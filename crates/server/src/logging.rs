@@ -25,12 +25,12 @@ impl Level {
 }
 
 /// Whether this is a level or filter; if not, the words for it.
-pub fn check(level: &str) -> Result<(), String> {
+pub(crate) fn check(level: &str) -> Result<(), String> {
     filter(level).map(drop)
 }
 
 /// Sends the process's log to standard error. Once per process; whoever embeds the server may have done it already.
-pub fn start(config: &LogConfig) -> Result<Level, String> {
+pub(crate) fn start(config: &LogConfig) -> Result<Level, String> {
     let (filter, handle) = reload::Layer::new(filter(&config.level)?);
     let json = match config.format {
         LogFormat::Json => true,
@@ -51,6 +51,7 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
     } else {
         level.to_owned()
     };
-    EnvFilter::try_new(directives)
-        .map_err(|error| format!("`{level}` is neither a level (info, debug …) nor a filter: {error}"))
+    EnvFilter::try_new(directives).map_err(|error| {
+        format!("`{level}` is neither a level (info, debug …) nor a filter: {error}")
+    })
 }

@@ -6,19 +6,19 @@ mod observe;
 mod rates;
 mod render;
 mod scrape;
+mod tally;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
 use tenure_core::{Change, Claim, Granted, Refusal};
 
 use build::Meters;
-pub use labels::{Mode, Outcome};
-use labels::{Http, method_label};
+use labels::{Mode, Outcome};
 use observe::HandOvers;
 use rates::Rates;
 pub(crate) use scrape::{PATH, scrape};
+pub(crate) use tally::Tally;
 
 /// All counters of a server; a cheap handle.
 #[derive(Clone)]
@@ -32,11 +32,11 @@ struct Inner {
 
 /// What a handler says about its answer, in the answer's extensions, for `tenure_http_requests_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub(crate) struct Answered {
     /// The route's template, such as `/v1/locks/{name}/acquire`; never the path itself.
-    pub route: &'static str,
+    pub(crate) route: &'static str,
     /// The problem's code; empty if it is none.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
 }
 
 impl Default for Metrics {
@@ -118,19 +118,6 @@ impl Metrics {
     /// Counts a request to one of DoubleDutch's routes.
     pub fn doubledutch(&self, route: &'static str) {
         self.0.meters.doubledutch.get_or_create(&[("route", route)]).inc();
-    }
-
-    /// Counts an answered request. The server's own loop does this for every request, by [`Answered`].
-    pub fn http(&self, answered: Answered, method: &Method, status: StatusCode, took: Duration) {
-        let labels = Http {
-            route: answered.route,
-            method: method_label(method),
-            status: status.as_u16(),
-            code: answered.code,
-        };
-        self.0.meters.http_requests.get_or_create(&labels).inc();
-        let route = [("route", answered.route)];
-        self.0.meters.http_seconds.get_or_create(&route).observe(took.as_secs_f64());
     }
 
     /// An answer is held back until this is dropped.

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// What the service manager is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// Requests are served.
     Ready,
     /// The configuration is read again; [`State::Ready`] follows.
@@ -20,8 +20,10 @@ pub enum State {
 }
 
 /// Tells the service manager, if there is one. That it does not listen is no reason to fail, only to say so.
-pub fn tell(state: State) {
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return };
+pub(crate) fn tell(state: State) {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+        return;
+    };
     if let Err(error) = send(&socket, &message(state)) {
         tracing::warn!(event = "notify_failed", error = %error);
     }

@@ -28,9 +28,14 @@ mod tests {
 
     #[test]
     fn spans_have_units_and_fractions() {
-        for (text, milliseconds) in
-            [("10", 10_000), ("0.5", 500), ("500ms", 500), ("5m", 300_000), ("1h", 3_600_000), ("1d", 86_400_000)]
-        {
+        for (text, milliseconds) in [
+            ("10", 10_000),
+            ("0.5", 500),
+            ("500ms", 500),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
     }

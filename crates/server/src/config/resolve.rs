@@ -17,7 +17,7 @@ use super::{
 use crate::identity::role_named;
 
 /// Longest time that one answer may wait.
-pub const HOLD_MAX: Duration = Duration::from_secs(600);
+const HOLD_MAX: Duration = Duration::from_secs(600);
 /// What a later version will know, so that its name is answered better than "unknown".
 const LATER: [(&str, &str); 7] = [
     ("cluster", ""),
@@ -146,7 +146,8 @@ fn resolve(
         (None, Some(file)) => file.clone(),
         (None, None) => vec!["127.0.0.1:7420".to_owned()],
     };
-    let listen = listen.iter().map(|text| address("listen", text)).collect::<Result<Vec<_>, _>>()?;
+    let listen =
+        listen.iter().map(|text| address("listen", text)).collect::<Result<Vec<_>, _>>()?;
     let admin = flags.admin_listen.as_ref().or(server.admin_listen.as_ref());
     let config = Config {
         listen,
@@ -209,7 +210,10 @@ fn address(what: &str, text: &str) -> Result<Listen, ConfigError> {
     if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
         return Ok(Listen::Tcp((IpAddr::from([0, 0, 0, 0]), port).into()));
     }
-    Err(value(what, format!("`{text}` is not an address: say 127.0.0.1:7420, [::1]:7420 or unix:/run/x")))
+    Err(value(
+        what,
+        format!("`{text}` is not an address: say 127.0.0.1:7420, [::1]:7420 or unix:/run/x"),
+    ))
 }
 
 fn tls_files(flags: &Overrides, file: &file::Tls) -> Result<Option<TlsFiles>, ConfigError> {
@@ -327,7 +331,8 @@ fn log(file: &file::Log) -> Result<LogConfig, ConfigError> {
 
 fn drain(flags: &Overrides, server: &file::Server) -> Result<Duration, ConfigError> {
     let Some(text) = &flags.drain else { return Ok(span(server.drain, 30)) };
-    parse_duration(text).ok_or_else(|| value("drain", format!("`{text}` is not a span such as 30s")))
+    parse_duration(text)
+        .ok_or_else(|| value("drain", format!("`{text}` is not a span such as 30s")))
 }
 
 fn settings(flags: &Overrides, file: &file::File) -> Result<Settings, ConfigError> {

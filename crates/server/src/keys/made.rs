@@ -18,13 +18,13 @@ const SAMPLES: [&str; 4] =
     ["change this api key", "change_this_api_key", "change-this-api-key", "myRandomApiKeyString"];
 
 /// The key of a data directory.
-pub struct Made {
+pub(crate) struct Made {
     /// The secret.
-    pub secret: String,
+    pub(crate) secret: String,
     /// Where it is.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Whether it was made just now.
-    pub new: bool,
+    pub(crate) new: bool,
 }
 
 /// A fresh secret: `tenure-` (so that scanners for leaked secrets can know it) and about 190 random bits.
@@ -35,7 +35,7 @@ pub fn new_secret() -> Result<String, getrandom::Error> {
 }
 
 /// The key of a data directory, made there if there is none. Only one process may use the directory meanwhile.
-pub fn read_or_make(data: &Path) -> io::Result<Made> {
+pub(crate) fn read_or_make(data: &Path) -> io::Result<Made> {
     let path = data.join(FILE_NAME);
     match read_first_line(&path) {
         Ok(secret) if !secret.is_empty() => return Ok(Made { secret, path, new: false }),
@@ -56,14 +56,14 @@ pub fn read_or_make(data: &Path) -> io::Result<Made> {
 }
 
 /// The first line of a file without the white space around it.
-pub fn read_first_line(path: &Path) -> io::Result<String> {
+pub(crate) fn read_first_line(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 /// Why a key is too weak to protect anything, for the person who chose it.
-pub fn weakness(secret: &str) -> Option<String> {
+pub(crate) fn weakness(secret: &str) -> Option<String> {
     if SAMPLES.contains(&secret) {
         return Some("is the sample from the documentation, which everybody knows".to_owned());
     }

@@ -50,7 +50,10 @@ fn a_bearer_key_is_found_and_a_near_miss_is_not() {
     let malformed = Err(Unauthenticated::Malformed.into());
     assert_eq!(identify("Basic abc"), malformed);
     assert_eq!(identify("Bearer "), malformed);
-    assert_eq!(keys.identify(&HeaderMap::new(), &open_door()), Err(Unauthenticated::Missing.into()));
+    assert_eq!(
+        keys.identify(&HeaderMap::new(), &open_door()),
+        Err(Unauthenticated::Missing.into())
+    );
 }
 
 #[test]

@@ -27,6 +27,7 @@ use crate::doubledutch::redact;
 use crate::error::Refused;
 use crate::identity::Peer;
 use crate::metrics::{self, Answered, Tally};
+use crate::routes;
 
 /// How long an answer to a connection in the reserve may take.
 const RESERVE_ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -101,8 +102,7 @@ impl Conversation {
             let scraped = metrics::scrape(&self.app, &parts).await;
             return Ok(scraped.unwrap_or_else(|refused| problem(&refused)));
         }
-        let mut router = self.router.clone();
-        let answering = AssertUnwindSafe(router.call(request)).catch_unwind();
+        let answering = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
         let answered = match self.vitals.reserve {
             false => answering.await,
             true => timeout(RESERVE_ANSWER_MAX, answering).await.map_err(|_| {
@@ -110,11 +110,16 @@ impl Conversation {
                 io::Error::from(io::ErrorKind::TimedOut)
             })?,
         };
-        Ok(match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(never)) => match never {},
-            Err(_) => problem(&Refused::bug("a handler panicked")),
-        })
+        Ok(answered.unwrap_or_else(|_| problem(&Refused::bug("a handler panicked"))))
+    }
+
+    /// The routes of the interface are found without the router, which makes several allocations for each request.
+    async fn dispatch(&self, request: Request<Body>) -> Response<Body> {
+        if routes::serves(request.uri().path()) {
+            return routes::answer(self.app.clone(), request).await;
+        }
+        let Ok(response) = self.router.clone().call(request).await;
+        response
     }
 
     fn note(&self, method: &Method, path: Option<String>, answer: &Response<Body>, took: Duration) {
@@ -190,9 +195,15 @@ mod tests {
     fn no_room_is_a_whole_answer() {
         let answer = String::from_utf8(no_room(Full::House(7))).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n"), "{head}");
+        assert!(
+            head.starts_with("HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n"),
+            "{head}"
+        );
         assert!(head.contains(&format!("content-length: {}", body.len())));
         let problem: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!((&problem["code"], &problem["limit"]), (&"unavailable".into(), &"connections".into()));
+        assert_eq!(
+            (&problem["code"], &problem["limit"]),
+            (&"unavailable".into(), &"connections".into())
+        );
     }
 }

@@ -162,7 +162,10 @@ mod tests {
         );
         let json = json(now, Level::WARN, Value::from("slow_wait"), fields);
         assert_eq!(json["ts"], "2026-11-20T16:40:02.114Z");
-        assert_eq!((&json["level"], &json["event"]), (&Value::from("warn"), &Value::from("slow_wait")));
+        assert_eq!(
+            (&json["level"], &json["event"]),
+            (&Value::from("warn"), &Value::from("slow_wait"))
+        );
         assert_eq!(json["lock"], "deploy");
     }
 }

@@ -14,8 +14,8 @@ type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Bounds of every histogram of seconds: 100 µs to 60 s.
 const SECONDS: [f64; 18] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0, 30.0, 60.0,
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
 ];
 
 fn seconds() -> Histogram {
@@ -55,37 +55,51 @@ fn named<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, met
     metric
 }
 
+fn counter(r: &mut Registry, name: &str, help: &str) -> Counter {
+    named(r, name, help, Counter::default())
+}
+
+fn counters<L>(r: &mut Registry, name: &str, help: &str) -> Family<L, Counter>
+where
+    Family<L, Counter>: Metric + Clone + Default,
+{
+    named(r, name, help, Family::default())
+}
+
+fn gauge(r: &mut Registry, name: &str, help: &str) -> Gauge {
+    named(r, name, help, Gauge::default())
+}
+
 impl Meters {
     pub(super) fn new() -> Self {
-        let mut r = Registry::with_prefix("tenure");
-        let acquires = acquires(&mut r);
-        let wait = by_mode(&mut r, "acquire_wait_seconds", "Time from an acquire to its grant");
-        let hold = by_mode(&mut r, "hold_seconds", "Time from a grant to its release");
-        let renewals = renewals(&mut r);
-        let http_seconds = Seconds::<Word>::new_with_constructor(seconds as fn() -> Histogram);
+        let mut registry = Registry::with_prefix("tenure");
+        let r = &mut registry;
+        let by_route = Seconds::<Word>::new_with_constructor(seconds as fn() -> Histogram);
+        let until_answered = "Release committed to next grant answered";
+        let until_head = "Time to the head of the answer";
         Meters {
-            acquires,
-            wait,
-            hold,
-            renewals,
-            handover: named(&mut r, "handover_seconds", "Release committed to next grant answered", seconds()),
-            ended: named(&mut r, "grants_ended", "Grants that ended, by reason", Family::default()),
-            recalls: named(&mut r, "recalls", "Times a lock was recalled", Counter::default()),
-            releases_lost: named(&mut r, "releases_lost", "Releases of what was lost before", Counter::default()),
-            replays: named(&mut r, "request_replays", "Requests answered again by their id", Counter::default()),
-            deadlocks: named(&mut r, "deadlocks", "Requests refused because of a cycle", Counter::default()),
-            changes: changes(&mut r),
-            subscribers: subscribers(&mut r),
-            feed_resyncs: named(&mut r, "feed_resyncs", "Readers told to read again", Counter::default()),
-            feed_slow: named(&mut r, "feed_slow", "Readers cut off as too slow", Counter::default()),
-            http_requests: named(&mut r, "http_requests", "Requests answered", Family::default()),
-            http_seconds: named(&mut r, "http_request_seconds", "Time to the head of the answer", http_seconds),
-            held_answers: named(&mut r, "http_held_answers", "Answers held back now", Gauge::default()),
-            connections: named(&mut r, "http_connections", "Connections open now", Gauge::default()),
-            auth_failures: named(&mut r, "auth_failures", "Requests without a good key", Family::default()),
-            limit_hits: named(&mut r, "limit_hits", "Requests refused by a limit", Family::default()),
-            doubledutch: named(&mut r, "doubledutch_requests", "Requests to DoubleDutch's routes", Family::default()),
-            registry: r,
+            acquires: acquires(r),
+            wait: by_mode(r, "acquire_wait_seconds", "Time from an acquire to its grant"),
+            hold: by_mode(r, "hold_seconds", "Time from a grant to its release"),
+            handover: named(r, "handover_seconds", until_answered, seconds()),
+            ended: counters(r, "grants_ended", "Grants that ended, by reason"),
+            recalls: counter(r, "recalls", "Times a lock was recalled"),
+            renewals: renewals(r),
+            releases_lost: counter(r, "releases_lost", "Releases of what was lost before"),
+            replays: counter(r, "request_replays", "Requests answered again by their id"),
+            deadlocks: counter(r, "deadlocks", "Requests refused because of a cycle"),
+            changes: changes(r),
+            subscribers: subscribers(r),
+            feed_resyncs: counter(r, "feed_resyncs", "Readers told to read again"),
+            feed_slow: counter(r, "feed_slow", "Readers cut off as too slow"),
+            http_requests: counters(r, "http_requests", "Requests answered"),
+            http_seconds: named(r, "http_request_seconds", until_head, by_route),
+            held_answers: gauge(r, "http_held_answers", "Answers held back now"),
+            connections: gauge(r, "http_connections", "Connections open now"),
+            auth_failures: counters(r, "auth_failures", "Requests without a good key"),
+            limit_hits: counters(r, "limit_hits", "Requests refused by a limit"),
+            doubledutch: counters(r, "doubledutch_requests", "Requests to DoubleDutch's routes"),
+            registry,
         }
     }
 }

@@ -6,7 +6,7 @@ use tenure_core::{Action, Claim, Refusal};
 
 /// How a lock is or was wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// A plain lock, alone.
     Exclusive,
     /// A plain lock with others.
@@ -17,10 +17,10 @@ pub enum Mode {
 
 impl Mode {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Mode; 3] = [Mode::Exclusive, Mode::Shared, Mode::Permits];
+    pub(crate) const ALL: [Mode; 3] = [Mode::Exclusive, Mode::Shared, Mode::Permits];
 
     /// The mode of a claim.
-    pub fn of(claim: &Claim) -> Self {
+    pub(crate) fn of(claim: &Claim) -> Self {
         match claim {
             Claim::Exclusive => Mode::Exclusive,
             Claim::Shared => Mode::Shared,
@@ -29,7 +29,7 @@ impl Mode {
     }
 
     /// The label.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Mode::Exclusive => "exclusive",
             Mode::Shared => "shared",
@@ -40,7 +40,7 @@ impl Mode {
 
 /// How an acquire was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Got it.
     Granted,
     /// Somebody else has it and it did not wait.
@@ -61,7 +61,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Outcome; 8] = [
+    pub(crate) const ALL: [Outcome; 8] = [
         Outcome::Granted,
         Outcome::Held,
         Outcome::TimedOut,
@@ -73,7 +73,7 @@ impl Outcome {
     ];
 
     /// What a refusal counts as; `None` for a request that was wrong in itself.
-    pub fn of(refusal: &Refusal) -> Option<Self> {
+    pub(crate) fn of(refusal: &Refusal) -> Option<Self> {
         Some(match refusal {
             Refusal::Held(_) => Outcome::Held,
             Refusal::TimedOut(_) => Outcome::TimedOut,
@@ -89,7 +89,7 @@ impl Outcome {
     }
 
     /// The label.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Outcome::Granted => "granted",
             Outcome::Held => "held",
@@ -104,7 +104,7 @@ impl Outcome {
 }
 
 /// The label of a grant's end; `None` if the action ends none.
-pub fn end_label(action: Action) -> Option<&'static str> {
+pub(crate) fn end_label(action: Action) -> Option<&'static str> {
     Some(match action {
         Action::Released => "released",
         Action::Expired => "expired",
@@ -116,7 +116,7 @@ pub fn end_label(action: Action) -> Option<&'static str> {
 }
 
 /// The label of a method: one of ours, or `other`, so that a stranger cannot make new ones.
-pub fn method_label(method: &Method) -> &'static str {
+pub(crate) fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

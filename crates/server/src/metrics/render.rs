@@ -19,8 +19,7 @@ use super::Metrics;
 use crate::app::App;
 
 /// The media type of the text.
-pub(super) const CONTENT_TYPE: &str =
-    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Keys that get series of their own; beyond, only the first by name.
 const KEY_SERIES_MAX: usize = 1_000;
 
@@ -51,7 +50,12 @@ async fn now(app: &App) -> Now {
     let fixed = app.keys.fixed();
     let read = app.log.read(|machine| {
         let made = machine.keys().into_iter().take(KEY_SERIES_MAX);
-        let made: Vec<_> = made.map(|key| { let usage = machine.usage(&key.name); (key, usage) }).collect();
+        let made: Vec<_> = made
+            .map(|key| {
+                let usage = machine.usage(&key.name);
+                (key, usage)
+            })
+            .collect();
         let fixed = fixed.iter().map(|key| (key.name.to_string(), machine.usage(&key.name)));
         (machine.stats(), made, fixed.collect::<Vec<_>>())
     });
@@ -134,9 +138,10 @@ fn keys(r: &mut Registry, now: &Now) {
     let made = now.keys.iter().map(|(key, usage)| (key.name.as_str(), f64::from(usage.held)));
     let fixed = now.fixed.iter().map(|(name, usage)| (name.as_str(), f64::from(usage.held)));
     labelled(r, "key_held", "Locks held with a key", "key", fixed.chain(made));
-    let expiring = now.keys.iter().filter_map(|(key, _)| {
-        Some((key.name.as_str(), key.expires_in?.as_secs_f64()))
-    });
+    let expiring = now
+        .keys
+        .iter()
+        .filter_map(|(key, _)| Some((key.name.as_str(), key.expires_in?.as_secs_f64())));
     labelled(r, "key_expiry_seconds", "Time until a key runs out", "key", expiring);
 }
 

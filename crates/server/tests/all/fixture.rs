@@ -8,9 +8,10 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tenure_log::Durability;
-use tenure_server::{Config, Overrides, Service};
+use tenure_server::{Config, Exit, Overrides, Service};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// The key of every test server; it may do everything.
 pub(crate) const KEY: &str = "a-key-for-tests-only";
@@ -60,7 +61,7 @@ impl Server {
         let mut config = config(&dir, "");
         change(&mut config);
         let scheme = if config.tls.is_some() { "https" } else { "http" };
-        let service = Arc::new(Service::start(config).await.expect("the test server starts"));
+        let service = Arc::new(started(config).await);
         let address = service.addresses()[0];
         let running = tokio::spawn({
             let service = service.clone();
@@ -97,6 +98,19 @@ impl Server {
         self.running.await.expect("the server ends without a panic");
         self.dir
     }
+}
+
+/// A server on a directory that the one before it may not have let go of yet.
+async fn started(config: Config) -> Service {
+    let starting = async {
+        loop {
+            match Service::start(config.clone()).await {
+                Err(error) if error.exit() == Exit::InUse => tokio::task::yield_now().await,
+                started => return started.expect("the test server starts"),
+            }
+        }
+    };
+    timeout(Duration::from_secs(10), starting).await.expect("the directory is free in the end")
 }
 
 /// A configuration for tests: loopback, any port, in memory, [`KEY`]; `file` is its TOML.

@@ -65,12 +65,14 @@ fn file(dir: &TempDir, more: &str) -> std::path::PathBuf {
 /// A child on a free port; `more` is added to its configuration after `[backend] data`.
 pub(super) async fn spawn(more: &str, descriptors: Option<u32>) -> Kid {
     let dir = tempfile::tempdir().unwrap();
-    let config = file(&dir, &format!("{more}\n[server]\nlisten = [\"127.0.0.1:0\"]\ndrain = \"20s\"\n"));
+    let config =
+        file(&dir, &format!("{more}\n[server]\nlisten = [\"127.0.0.1:0\"]\ndrain = \"20s\"\n"));
     let mut process = command(&config, descriptors).spawn().unwrap();
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let url = loop {
         let mut line = String::new();
-        let read = timeout(PATIENCE, stdout.read_line(&mut line)).await.expect("it starts").unwrap();
+        let read =
+            timeout(PATIENCE, stdout.read_line(&mut line)).await.expect("it starts").unwrap();
         assert!(read > 0, "the child ended before it served");
         if let Some((_, url)) = line.trim_end().split_once("serving at ") {
             break url.to_owned();
@@ -167,8 +169,11 @@ async fn exit_statuses_tell_what_stood_in_the_way() {
 
     let same = kid.dir.path().join("second.toml");
     let data = kid.dir.path().join("data");
-    std::fs::write(&same, format!("[backend]\ndata = {data:?}\n[server]\nlisten = [\"127.0.0.1:0\"]\n"))
-        .unwrap();
+    std::fs::write(
+        &same,
+        format!("[backend]\ndata = {data:?}\n[server]\nlisten = [\"127.0.0.1:0\"]\n"),
+    )
+    .unwrap();
     assert_eq!(exit_of(&same).await, Some(66));
 }
 
@@ -185,4 +190,29 @@ async fn with_sixty_four_descriptors_a_holder_still_renews_and_releases() {
     let lease = &grant["lease"];
     assert_eq!(kid.post("/v1/locks/a/renew", json!({"lease": lease})).await.0, StatusCode::OK);
     assert_eq!(kid.post("/v1/locks/a/release", json!({"lease": lease})).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn ten_thousand_idle_connections_keep_no_holder_from_its_lock() {
+    const IDLE: usize = 10_000;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+    assert!(limit.maximum.is_none_or(|max| max > IDLE as u64 + 200), "this test needs descriptors");
+    let kid = spawn("[limits]\nconnections = 12000\nconnections_per_address = 12000\n", None).await;
+    let (_, grant) = kid.post("/v1/locks/a/acquire", json!({"ttl": 600})).await;
+    let address = kid.url.trim_start_matches("http://").to_owned();
+    let mut idle = Vec::new();
+    for _ in 0..IDLE {
+        idle.push(TcpStream::connect(&address).await.unwrap());
+    }
+    let lease = &grant["lease"];
+    assert_eq!(kid.post("/v1/locks/a/renew", json!({"lease": lease})).await.0, StatusCode::OK);
+    assert_eq!(kid.post("/v1/locks/a/release", json!({"lease": lease})).await.0, StatusCode::OK);
+    let client = Client::builder().no_proxy().build().unwrap();
+    let metrics = client.get(format!("{}/metrics", kid.url)).bearer_auth(KEY).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let open = metrics.lines().find_map(|line| line.strip_prefix("tenure_http_connections "));
+    let open: usize = open.unwrap().parse().unwrap();
+    assert!(open > IDLE / 2, "{open} are open: this machine was so slow that idle ones timed out");
 }

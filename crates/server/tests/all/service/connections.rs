@@ -150,10 +150,12 @@ async fn a_unix_socket_serves_and_a_stale_one_is_taken_over() {
     let path = dir.path().join("tenure.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "what a killed server leaves");
-    let server = Server::start_in(dir, |config| config.listen.push(Listen::Unix(path.clone()))).await;
+    let server =
+        Server::start_in(dir, |config| config.listen.push(Listen::Unix(path.clone()))).await;
     let mut stream = UnixStream::connect(&path).await.unwrap();
-    let request =
-        format!("GET /v1 HTTP/1.1\r\nhost: t\r\nconnection: close\r\nauthorization: Bearer {KEY}\r\n\r\n");
+    let request = format!(
+        "GET /v1 HTTP/1.1\r\nhost: t\r\nconnection: close\r\nauthorization: Bearer {KEY}\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -26,7 +26,10 @@ async fn a_drain_sends_waiters_away_and_lets_holders_renew_until_they_are_done()
     assert_eq!(sent_away.body["reason"], "draining");
     assert!(sent_away.headers.contains_key("retry-after"));
     let ready = answer(server.client.get(format!("{}/readyz", server.url))).await;
-    assert_eq!((ready.status, &ready.body["reason"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("draining")));
+    assert_eq!(
+        (ready.status, &ready.body["reason"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("draining"))
+    );
     let healthy = answer(server.client.get(format!("{}/healthz", server.url))).await;
     assert_eq!(healthy.status, StatusCode::OK);
 
@@ -39,7 +42,10 @@ async fn a_drain_sends_waiters_away_and_lets_holders_renew_until_they_are_done()
     assert_eq!(released.status, StatusCode::OK);
     let began = Instant::now();
     server.stop(Duration::from_secs(60)).await;
-    assert!(began.elapsed() < Duration::from_secs(15), "nobody holds: there is nothing to wait for");
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "nobody holds: there is nothing to wait for"
+    );
 }
 
 #[tokio::test]

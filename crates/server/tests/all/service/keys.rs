@@ -79,7 +79,10 @@ async fn a_key_does_what_its_role_may_and_no_more() {
     let server = server().await;
     let refused = post_as(&server, READER, "/v1/locks/a/acquire", json!({})).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
-    assert_eq!((&refused.body["code"], &refused.body["needs"]), (&json!("forbidden"), &json!("lock")));
+    assert_eq!(
+        (&refused.body["code"], &refused.body["needs"]),
+        (&json!("forbidden"), &json!("lock"))
+    );
     assert_eq!(get_as(&server, READER, "/v1/locks/a").await.status, StatusCode::OK);
 
     let taken = post_as(&server, WORKER, "/v1/locks/ci/a/acquire", json!({})).await;
@@ -190,7 +193,10 @@ async fn a_weak_key_does_not_start_a_server() {
         config.api_key = Some(tenure_server::ApiKey::Given(weak.to_owned()));
         let error = Service::start(config).await.err().expect("a weak key is refused");
         assert_eq!(error.exit().code(), 64);
-        assert!(!error.to_string().contains(&format!("`{weak}`")), "a key is not repeated: {error}");
+        assert!(
+            !error.to_string().contains(&format!("`{weak}`")),
+            "a key is not repeated: {error}"
+        );
     }
 }
 
@@ -203,7 +209,8 @@ async fn keys_of_the_file_are_read_again() {
     })
     .await;
     assert_eq!(get_as(&server, READER, "/v1").await.status, StatusCode::UNAUTHORIZED);
-    let key = format!("[[keys]]\nname = \"reader\"\nsha256 = \"{}\"\nroles = [\"read\"]\n", hex(READER));
+    let key =
+        format!("[[keys]]\nname = \"reader\"\nsha256 = \"{}\"\nroles = [\"read\"]\n", hex(READER));
     std::fs::write(&path, &key).unwrap();
     server.service.reload(None);
     assert_eq!(get_as(&server, READER, "/v1").await.status, StatusCode::OK);

@@ -8,12 +8,17 @@ use crate::fixture::KEY;
 
 #[tokio::test]
 async fn no_lease_handle_key_or_request_id_reaches_the_log() {
-    let kid = child::spawn("[log]\nlevel = \"trace\"\naccess = true\nslow = 0\n[doubledutch]\nenabled = true\n", None).await;
+    let kid = child::spawn(
+        "[log]\nlevel = \"trace\"\naccess = true\nslow = 0\n[doubledutch]\nenabled = true\n",
+        None,
+    )
+    .await;
     let id = "a-request-id-canary";
     let (status, session) = kid.post("/v1/sessions", json!({"note": "who"})).await;
     assert_eq!(status, StatusCode::CREATED);
     let handle = session["session"].as_str().unwrap().to_owned();
-    let (_, grant) = kid.post("/v1/locks/a/acquire", json!({"session": handle, "request_id": id})).await;
+    let (_, grant) =
+        kid.post("/v1/locks/a/acquire", json!({"session": handle, "request_id": id})).await;
     let lease = grant["lease"].as_str().unwrap().to_owned();
     kid.post("/v1/locks/a/acquire", json!({"wait": 0.2})).await;
     kid.post("/v1/locks/a/renew", json!({"lease": lease})).await;
