@@ -19,7 +19,7 @@ mod wall;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, header};
@@ -65,8 +65,13 @@ impl Service<Request<Body>> for Api {
     }
 }
 
+/// Whether a path is one of these routes.
+pub(crate) fn serves(path: &str) -> bool {
+    Route::find(path).is_some()
+}
+
 /// Answers one request.
-async fn answer(app: App, request: Request<Body>) -> Response {
+pub(crate) async fn answer(app: App, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let uri = parts.uri.clone();
     let format = Format::wanted(&parts.headers);
@@ -88,9 +93,17 @@ async fn answer(app: App, request: Request<Body>) -> Response {
     };
     response.extensions_mut().insert(Answered { route, code });
     if is_head {
-        *response.body_mut() = Body::empty();
+        leave_out_body(&mut response);
     }
     response
+}
+
+/// The head of an answer says how long its body would be.
+fn leave_out_body(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(bytes) = body.size_hint().exact() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
 }
 
 fn uri_bytes(uri: &http::Uri) -> usize {

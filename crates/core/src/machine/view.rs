@@ -217,6 +217,11 @@ impl Machine {
         ids.take(limit.min(limits::PAGE_MAX)).filter_map(|id| self.session(id)).collect()
     }
 
+    /// Sessions open.
+    pub fn session_count(&self) -> usize {
+        self.state.sessions.len()
+    }
+
     /// Counts over everything. Looks at every grant for the oldest of them.
     pub fn stats(&self) -> Stats {
         let now = self.state.now;

@@ -232,6 +232,7 @@ async fn settle(app: &App, plan: Plan) -> Result<Taken, Refused> {
     }
     let _held = (!wait.is_zero()).then(|| app.metrics.held_answer());
     let mut unanswered = Unanswered::new(app, &plan);
+    let fresh = plan.lease;
     let submitted = app.log.submit(Command::Acquire(plan.acquire)).await;
     if !matches!(submitted, Err(SubmitError::Unknown)) {
         unanswered.is_answered();
@@ -239,10 +240,16 @@ async fn settle(app: &App, plan: Plan) -> Result<Taken, Refused> {
     let Reply { answer, outcome } = submitted?;
     match (answer, outcome) {
         (Answer::Granted(granted), _) => {
+            if granted.lease != Some(fresh) && granted.depth == 1 {
+                app.metrics.replayed();
+            }
             Ok(Taken::Granted { granted, since_request: Duration::ZERO })
         }
         (Answer::Refused(refusal), _) => Ok(Taken::Refused(refusal)),
         (Answer::Queued(place), Some(mut outcome)) => {
+            if !place.waited.is_zero() {
+                app.metrics.replayed();
+            }
             outcome.returning(plan.named.is_some());
             let gone = Gone { app, claim };
             // Boxed, so that a request that does not wait does not carry the memory of one that does.

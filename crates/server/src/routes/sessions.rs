@@ -20,7 +20,7 @@ use super::call::{self, Call};
 use super::changes::place;
 use super::locks::limit;
 use crate::error::Refused;
-use crate::identity::{Forbidden, Identity, Needs};
+use crate::identity::{Forbidden, Identity, Limited, Needs};
 use crate::stream::{self, Events, Teller};
 
 /// A session's time to live if the request says nothing.
@@ -37,6 +37,7 @@ pub(super) async fn open(mut call: Box<Call>) -> Result<Response, Refused> {
     if call.app.drain.is_draining() {
         return Err(Refused::unavailable(Reason::Stopping));
     }
+    refuse_too_many(&call).await?;
     let default = caller.ttl_max.map_or(SESSION_TTL_DEFAULT, |max| max.min(SESSION_TTL_DEFAULT));
     let named = call.request_id(request.request_id)?;
     let open = OpenSession {
@@ -63,9 +64,25 @@ pub(super) async fn open(mut call: Box<Call>) -> Result<Response, Refused> {
             }
             Ok(response)
         }
-        Answer::Refused(refusal) => Err(Refused::of(*refusal, &caller).of_request(named)),
+        Answer::Refused(refusal) => {
+            if let Refusal::Limit(denied) = &*refusal {
+                call.app.metrics.limit_hit(denied.limit);
+            }
+            Err(Refused::of(*refusal, &caller).of_request(named))
+        }
         other => Err(Refused::bug(&format!("a session's begin was answered with {other:?}"))),
     }
+}
+
+/// Refuses one more session than the configuration allows.
+async fn refuse_too_many(call: &Call) -> Result<(), Refused> {
+    let max = call.app.settings.sessions_max;
+    if call.app.log.read(|machine| machine.session_count()).await? < max {
+        return Ok(());
+    }
+    call.app.metrics.limit_hit("sessions");
+    let retry_after = SESSION_TTL_DEFAULT;
+    Err(Limited { limit: "sessions", max: max as u64, retry_after }.into())
 }
 
 /// Keeps a session alive.

@@ -81,6 +81,8 @@ async fn a_head_is_a_get_without_its_body() {
         let head = api.send(request(Method::HEAD, path, KEY).body(Body::empty()).unwrap()).await;
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
         assert!(head.headers.contains_key(header::CONTENT_TYPE), "{path}");
+        let length = head.headers.get(header::CONTENT_LENGTH);
+        assert_eq!(length.is_none(), path == "/v1/changes", "{path}: only a stream has no length");
     }
 }
 

@@ -215,3 +215,14 @@ async fn sessions_are_listed_in_pages() {
     let rest = api.get(&format!("/v1/sessions?limit=2&after={next}")).await.json;
     assert_eq!((rest["sessions"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
 }
+
+#[tokio::test]
+async fn there_are_no_more_sessions_than_the_configuration_allows() {
+    let api = Api::start_with("[limits]\nsessions = 1\n", |_| {}).await;
+    let (id, handle) = api.session().await;
+    let refused = api.post("/v1/sessions", json!({})).await;
+    assert_eq!((refused.code(), &refused.json["limit"]), ((429, "limit"), &json!("sessions")));
+    assert_eq!(refused.header("retry-after"), "15");
+    api.post(&format!("/v1/sessions/{id}/end"), json!({"session": handle})).await;
+    api.session().await;
+}
