@@ -1,5 +1,6 @@
 //! Our server beside etcd and Redis, in the same minutes on the same machine.
 
+mod setting;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Match {
 /// Figures of all servers; prints as a Markdown table.
 #[derive(Debug, Clone)]
 pub struct Comparison {
+    /// Day, machine and versions.
+    pub setting: String,
     /// Ours, with everything that only ours is asked.
     pub tenure: Report,
     pub(crate) etcd: Figures,
@@ -57,6 +60,7 @@ pub(crate) struct Figures {
 /// When a server does not start or breaks off; what it said is in the error.
 pub fn run(plan: &Match) -> Result<Comparison, BenchError> {
     raise_file_limit();
+    let setting = setting::describe();
     on_own_thread(async || {
         let (ours, options) = start_tenure(plan).await?;
         let tenure = Tenure::find(&options)?;
@@ -79,7 +83,7 @@ pub fn run(plan: &Match) -> Result<Comparison, BenchError> {
             held,
             waiting,
         };
-        Ok(Comparison { tenure, etcd, redis })
+        Ok(Comparison { setting, tenure, etcd, redis })
     })
 }
 

@@ -47,9 +47,11 @@ fn measure() -> Result<(), Box<dyn Error>> {
     }
     std::fs::create_dir_all(&plan.disk)?;
     let comparison = versus::run(&plan)?;
-    print!("{}\n{comparison}", comparison.tenure);
+    print!("{}\n\n{}\n{comparison}", comparison.setting, comparison.tenure);
     if is_written {
-        write(&format!("```text\n{}```\n\n{comparison}", comparison.tenure))?;
+        let figures =
+            format!("{}\n\n```text\n{}```\n\n{comparison}", comparison.setting, comparison.tenure);
+        write(&figures)?;
     }
     Ok(())
 }
