@@ -125,13 +125,25 @@ impl Machine {
         lock.used -= part.claim.weight();
         lock.remember(past);
         let unheld = lock.holders.is_empty();
-        if opens_at > now {
-            lock.open_at(opens_at);
-            self.index.deadlines.add_named(opens_at, NamedDue::Opens(name.clone()));
-        }
         if unheld {
             self.index.held_locks -= 1;
         }
+        if opens_at > now {
+            self.hold_back(name, opens_at);
+        }
+    }
+
+    /// Nobody gets the lock before this time. It opens once, however often it was held back: a machine that was
+    /// restarted knows only the last.
+    fn hold_back(&mut self, name: &LockName, until: Time) {
+        let lock = self.lock_mut(name);
+        let before = lock.opens_at();
+        if until <= before {
+            return;
+        }
+        lock.open_at(until);
+        self.index.deadlines.remove_named(before, NamedDue::Opens(name.clone()));
+        self.index.deadlines.add_named(until, NamedDue::Opens(name.clone()));
     }
 
     /// What history keeps of one lock of a grant that ends.

@@ -235,8 +235,7 @@ impl Lock {
     }
 
     pub(super) fn open_at(&mut self, at: Time) {
-        let rest = self.rest();
-        rest.opens_at = rest.opens_at.max(at);
+        self.rest().opens_at = at;
     }
 
     /// Whether its one holder may have it exclusively: there is no other, and no delay holds it back.

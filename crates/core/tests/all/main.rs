@@ -1,4 +1,7 @@
 //! Everything that tries to break the rules: scripts, random commands against a naive model, and a small world looked
 //! through exhaustively.
 
+mod commands;
+mod naive;
+mod properties;
 mod scripts;
