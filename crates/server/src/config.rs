@@ -17,6 +17,11 @@ pub use resolve::{ConfigError, Overrides};
 /// Where the configuration is read from if nothing else is said.
 pub(crate) const FILE: &str = "/etc/tenure/tenure.toml";
 
+/// The port if nothing else is said.
+pub(crate) const PORT: u16 = 7420;
+/// The data directory if nothing else is said.
+pub(crate) const DATA: &str = "./tenure-data";
+
 /// Everything a server is started with.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -29,4 +29,4 @@ pub use config::{
 pub use identity::{Forbidden, Identity, Limited, Needs, NotIdentified, Peer, Unauthenticated};
 pub use keys::new_secret;
 pub use routes::router;
-pub use serve::{Exit, Service, StartError, serve};
+pub use serve::{Exit, Service, StartError, check, serve};

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::config::{Config, ConfigError};
 use crate::logging::{self, Level};
 use crate::notify;
-use crate::tls::TlsError;
+use crate::tls::{Tls, TlsError};
 
 pub use start::Service;
 
@@ -91,6 +91,16 @@ impl StartError {
             }
         }
     }
+}
+
+/// Whether a server could start with this configuration, as far as can be told without starting it: certificates are
+/// read and keys are judged, but nothing is made, opened or listened at.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    config.tls.clone().map(Tls::load).transpose()?;
+    if config.api_key.is_some() {
+        secret::keys(config, false)?;
+    }
+    Ok(())
 }
 
 /// Runs a server until it is told to stop: SIGTERM and SIGINT drain it, a second one ends it at once, SIGHUP reads

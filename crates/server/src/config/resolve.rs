@@ -11,8 +11,8 @@ use tenure_core::{KeyName, Prefix, Quota};
 use tenure_log::Durability;
 
 use super::{
-    ApiKey, Config, ConnectionLimits, DoubleDutch, FILE, KeyConfig, Listen, LogConfig, LogFormat,
-    Settings, TlsFiles, file, parse_duration,
+    ApiKey, Config, ConnectionLimits, DATA, DoubleDutch, FILE, KeyConfig, Listen, LogConfig,
+    LogFormat, PORT, Settings, TlsFiles, file, parse_duration,
 };
 use crate::identity::role_named;
 
@@ -32,7 +32,7 @@ const LATER: [(&str, &str); 7] = [
 /// What flags and environment said; `None`: nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// `--config`.
+    /// `--config`. An empty path: no file, not even the one at [`FILE`].
     pub config: Option<PathBuf>,
     /// `--listen`, each.
     pub listen: Option<Vec<String>>,
@@ -105,7 +105,7 @@ impl Config {
     /// What a server is started with: `overrides` over the file they name (or [`FILE`], if it exists) over defaults.
     pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
         let path = match &overrides.config {
-            Some(path) => Some(path.clone()),
+            Some(path) => Some(path.clone()).filter(|path| !path.as_os_str().is_empty()),
             None => Some(PathBuf::from(FILE)).filter(|path| path.exists()),
         };
         let file = match &path {
@@ -144,7 +144,7 @@ fn resolve(
     let listen = match (&flags.listen, &server.listen) {
         (Some(flags), _) => flags.clone(),
         (None, Some(file)) => file.clone(),
-        (None, None) => vec!["127.0.0.1:7420".to_owned()],
+        (None, None) => vec![format!("127.0.0.1:{PORT}")],
     };
     let listen =
         listen.iter().map(|text| address("listen", text)).collect::<Result<Vec<_>, _>>()?;
@@ -154,7 +154,7 @@ fn resolve(
         admin_listen: admin.map(|text| address("admin_listen", text)).transpose()?,
         insecure: flags.insecure.or(server.insecure).unwrap_or(false),
         tls: tls_files(flags, &file.tls)?,
-        data: flags.data.clone().or(file.backend.data.clone()).unwrap_or("./tenure-data".into()),
+        data: flags.data.clone().or(file.backend.data.clone()).unwrap_or(DATA.into()),
         keys: keys(&file.keys)?,
         api_key: api_key(flags)?,
         weak_keys: flags.weak_keys,

@@ -1,11 +1,14 @@
 //! What a person sees who starts a server.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
 
 use tenure_log::Durability;
 
 use super::Service;
-use crate::config::Config;
+use super::secret::Secret;
+use crate::config::{Config, DATA, PORT};
 
 /// Prints where it serves, the key if it was made, and how to try it.
 pub(super) fn print(config: &Config, service: &Service) {
@@ -31,13 +34,37 @@ fn text(config: &Config, service: &Service) -> String {
         Durability::Disk => format!("data in {}\n", config.data.display()),
         Durability::Memory => "data in memory only: it is gone when this process ends\n".to_owned(),
     };
-    let Some(secret) = service.secret() else { return text };
-    let Some(file) = &secret.file else { return text };
-    if secret.new {
-        text += &format!("API key {} (made now, kept in {})\n", secret.text, file.display());
-    } else {
-        text += &format!("API key in {}\n", file.display());
+    if let Some(Secret { text: key, file: Some(file), new }) = service.secret() {
+        text += &match new {
+            true => format!("API key {key} (made now, kept in {})\n", file.display()),
+            false => format!("API key in {}\n", file.display()),
+        };
     }
-    text += "try it: tenure lock demo -- echo \"only one of us at a time\"\n";
+    if !config.settings.doubledutch.enabled {
+        let around = surroundings(config, service, scheme);
+        text += &format!("try it: {around}tenure lock demo -- echo \"only one of us at a time\"\n");
+    }
     text
+}
+
+/// What the command line has to be told to find this server and its key, ready to be pasted into a shell.
+fn surroundings(config: &Config, service: &Service, scheme: &str) -> String {
+    let mut around = String::new();
+    let public = service.doors().iter().find_map(|door| door.address.filter(|_| !door.admin));
+    if let Some(address) = public.filter(|at| is_elsewhere(at) || scheme != "http") {
+        around += &format!("TENURE_URL={scheme}://{address} ");
+    }
+    match service.secret() {
+        Some(Secret { file: Some(_), .. }) if config.data == Path::new(DATA) => {}
+        Some(Secret { file: Some(file), .. }) => {
+            around += &format!("TENURE_API_KEY_FILE={} ", file.display());
+        }
+        _ => around += "TENURE_API_KEY=… ",
+    }
+    around
+}
+
+/// Whether the command line would not look there by itself.
+fn is_elsewhere(address: &SocketAddr) -> bool {
+    *address != SocketAddr::from(([127, 0, 0, 1], PORT))
 }
