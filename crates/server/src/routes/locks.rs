@@ -201,19 +201,19 @@ mod tests {
 
     #[test]
     fn a_list_shows_what_was_asked_for_and_may_be_seen() {
-        let cases: [(&[&str], &str, Option<&[&str]>); 7] = [
-            (&[], "", Some(&[""])),
-            (&[], "a", Some(&["a"])),
-            (&["ci/"], "", Some(&["ci/"])),
-            (&["ci/"], "ci/build/", Some(&["ci/build/"])),
-            (&["ci/", "ci/x/", "tmp/"], "", Some(&["ci/", "tmp/"])),
-            (&["ci/", "cx/"], "c", Some(&["ci/", "cx/"])),
-            (&["ci/"], "prod/", None),
+        let cases = [
+            ("", "", Some("")),
+            ("", "a", Some("a")),
+            ("ci/", "", Some("ci/")),
+            ("ci/", "ci/build/", Some("ci/build/")),
+            ("ci/ ci/x/ tmp/", "", Some("ci/ tmp/")),
+            ("ci/ cx/", "c", Some("ci/ cx/")),
+            ("ci/", "prod/", None),
         ];
         for (own, asked, expected) in cases {
-            let listed = prefixes(&key(own), asked).ok();
-            let expected = expected.map(|list| list.iter().map(|p| (*p).to_owned()).collect());
-            assert_eq!(listed, expected, "{own:?} {asked}");
+            let own: Vec<&str> = own.split_whitespace().collect();
+            let listed = prefixes(&key(&own), asked).ok().map(|listed| listed.join(" "));
+            assert_eq!(listed.as_deref(), expected, "{own:?} {asked}");
         }
     }
 }

@@ -94,7 +94,7 @@ async fn a_bad_field_of_an_acquire_is_named() {
 }
 
 #[tokio::test]
-async fn a_bad_field_of_any_other_body_is_named() {
+async fn a_bad_field_of_a_renewal_release_or_conversion_is_named() {
     let hostile = Hostile::start().await;
     let leases = vec![LEASE; 257];
     let cases = [
@@ -118,6 +118,16 @@ async fn a_bad_field_of_any_other_body_is_named() {
             "wait",
             "syntax",
         ),
+    ];
+    for (path, body, field, reason) in cases {
+        hostile.refused(path, body, field, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_field_of_any_rarer_body_is_named() {
+    let hostile = Hostile::start().await;
+    let cases = [
         ("/v1/locks/a/check", json!({}), "token", "missing"),
         ("/v1/locks/a/check", json!({"token": -1}), "token", "range"),
         ("/v1/locks/a/check", json!({"token": "1"}), "token", "type"),
