@@ -6,7 +6,6 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use tenure::config::default_note;
 use tenure::{AcquireError, Attempt, Grant, Held, Tenure, Wanted};
 use tenure_api::{
@@ -24,8 +23,6 @@ use crate::words;
 const QUIET_WAIT: Duration = Duration::from_secs(1);
 /// Longest default note.
 const NOTE_CHARS_MAX: usize = 200;
-/// How long giving the session back may hold up the end of the program; it ends by itself otherwise.
-const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// How a lock is asked for.
 pub(crate) struct Terms {
@@ -73,7 +70,13 @@ pub(crate) async fn acquire(
         }
     };
     tokio::select! {
-        got = attempt => got,
+        got = attempt => {
+            if let (Ok(grant), true) = (&got, out.verbose) {
+                let tokens = grant.tokens().iter().map(|(name, token)| format!("{name}, token {token}"));
+                output::say(&format!("acquired {}", words::names(tokens)));
+            }
+            got
+        }
         never = tell_what_is_waited_for(tenure, &names[0], &terms.note, out) => match never {},
         signal = signals.next_fatal() => Err(Failure::silent(Exit::signalled(signal))),
     }
@@ -221,16 +224,4 @@ fn other_size(all: &str, has: Permits) -> String {
             "{all} is in use with {n} permits (say --permits {n}, or an operator: tenure resize)"
         ),
     }
-}
-
-/// Gives up what was waited for because of a signal.
-pub(crate) async fn interrupted(tenure: Tenure, signal: Signal) -> Failure {
-    close(tenure).await;
-    Failure::silent(Exit::signalled(signal))
-}
-
-/// Ends the session, so that nothing stays behind.
-pub(crate) async fn close(tenure: Tenure) {
-    // The session ends by itself if this comes to nothing; the program has done what it was asked to do.
-    let _ = tokio::time::timeout(CLOSE_MAX, tenure.close()).await;
 }

@@ -14,6 +14,9 @@ use crate::output::Output;
 /// How long an unreachable server is tried, if nobody says.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long giving the session back may hold up the end of the program.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
 /// What is known of the server before it is asked anything.
 pub(crate) struct Connection {
     settings: Settings,
@@ -90,11 +93,24 @@ impl Connection {
         Ok(connect.connect().await?)
     }
 
-    /// The same, given up when a signal says so.
-    pub(crate) async fn connect_or_signal(&self, signals: &mut Signals) -> Result<Tenure, Failure> {
-        tokio::select! {
-            connected = self.connect() => connected,
-            signal = signals.next_fatal() => Err(Failure::silent(Exit::signalled(signal))),
+    /// Runs what holds locks, then ends the session, whatever came of it: nothing stays behind, in a queue least of
+    /// all. `act` answers the exit status.
+    pub(crate) async fn hold(
+        &self,
+        act: impl AsyncFnOnce(&Tenure, &mut Signals) -> Result<u8, Failure>,
+    ) -> Result<(), Failure> {
+        let cannot = |error| Failure::new(Exit::Unavailable, format!("cannot start: {error}"));
+        let mut signals = Signals::listen().map_err(cannot)?;
+        let tenure = tokio::select! {
+            connected = self.connect() => connected?,
+            signal = signals.next_fatal() => return Err(Failure::silent(Exit::signalled(signal))),
+        };
+        let done = act(&tenure, &mut signals).await;
+        // The session ends by itself if this comes to nothing; the program has done what it was asked to do.
+        let _ = tokio::time::timeout(CLOSE_MAX, tenure.close()).await;
+        match done? {
+            0 => Ok(()),
+            status => Err(Failure::silent(Exit::Given(status))),
         }
     }
 }

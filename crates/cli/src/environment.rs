@@ -8,6 +8,8 @@ use tenure_core::{Lease, LockName, Owner, SessionHandle, Token};
 
 /// The variable with the lease.
 pub(crate) const LEASE: &str = "TENURE_LEASE";
+/// The variable with names and tokens.
+pub(crate) const TOKENS: &str = "TENURE_TOKENS";
 
 /// Names and values.
 pub(crate) type Variables = Vec<(&'static str, String)>;
@@ -39,7 +41,7 @@ fn variables(
     let mut variables = vec![
         ("TENURE_LOCK", name.to_string()),
         ("TENURE_TOKEN", token.to_string()),
-        ("TENURE_TOKENS", tokens),
+        (TOKENS, tokens),
         (LEASE, lease.as_str().to_owned()),
         ("TENURE_OWNER", owner.to_string()),
     ];

@@ -25,11 +25,11 @@ const LOOK_MAX: Duration = Duration::from_millis(250);
 /// A deadline that moved by less is not worth telling.
 const MOVE_MIN: Duration = Duration::from_millis(2);
 /// How long after the command's last moment the sentinel may take to say so; then the wrapper ends the group itself.
-const SENTINEL_LATE_MAX: Duration = Duration::from_millis(500);
+const SENTINEL_LATE_MAX: Duration = Duration::from_millis(100);
 /// How long a look at the history may hold up the last word.
 const HISTORY_MAX: Duration = Duration::from_secs(1);
 /// How many looks in a row must find it late: a wrapper that was frozen itself has its words still to read.
-const SENTINEL_LATE_LOOKS: u32 = 3;
+const SENTINEL_LATE_LOOKS: u32 = 2;
 
 /// What to run and how to treat it.
 #[derive(Clone, Debug)]
@@ -90,6 +90,7 @@ pub(crate) async fn run(
         out,
         lost: None,
         timed: false,
+        in_jeopardy: false,
         recalled: false,
         late_looks: 0,
         own_stop: false,
@@ -148,6 +149,8 @@ struct Run<'a> {
     lost: Option<Loss>,
     /// Whether the sentinel told the command to stop.
     timed: bool,
+    /// Whether the server is known not to answer.
+    in_jeopardy: bool,
     /// Whether somebody has asked for the lock.
     recalled: bool,
     /// Looks in a row that found the sentinel late.
@@ -180,6 +183,7 @@ impl Run<'_> {
                 recall = &mut recalled, if !self.recalled => self.grant_is_recalled(&recall),
                 _ = look.tick() => {
                     self.tell_deadline();
+                    self.tell_jeopardy();
                     if self.is_overdue() {
                         return self.sentinel_is_gone();
                     }
@@ -202,6 +206,21 @@ impl Run<'_> {
         if u128::from(moved) >= MOVE_MIN.as_nanos() {
             self.sent = next;
             self.sentinel.tell(ToSentinel::Deadline(next));
+        }
+    }
+
+    /// Says, once, that the server has not answered for a while.
+    fn tell_jeopardy(&mut self) {
+        let State::Jeopardy { for_sure } = self.grant.state() else {
+            self.in_jeopardy = false;
+            return;
+        };
+        if !std::mem::replace(&mut self.in_jeopardy, true) && self.task.kill && !self.out.quiet {
+            let left = output::span(for_sure.saturating_sub(self.task.grace));
+            output::say(&format!(
+                "{}: the server does not answer; the command has {left} left",
+                self.name
+            ));
         }
     }
 

@@ -1,11 +1,12 @@
 //! Where the lease of a command comes from: never from an argument unless the user insists, for `ps` shows those.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use clap::Args;
-use tenure_core::{Lease, RequestId};
+use tenure_core::{Lease, LockName, RequestId};
 
-use crate::environment::LEASE;
+use crate::environment::{LEASE, TOKENS};
 use crate::failure::Failure;
 
 /// Longest text read for a lease.
@@ -20,8 +21,11 @@ pub(crate) struct LeaseArgument {
 }
 
 impl LeaseArgument {
-    /// The lease that was meant.
-    pub(crate) fn read(&self) -> Result<Lease, Failure> {
+    /// The lease that was meant; `name` is what the user calls the lock, if anything.
+    pub(crate) fn read(&self, name: Option<&LockName>) -> Result<Lease, Failure> {
+        if let (None, Some(name)) = (&self.lease, name) {
+            is_of_environment(name)?;
+        }
         let text = match self.lease.as_deref() {
             Some("-") => from_input()?,
             Some(text) => text.to_owned(),
@@ -36,6 +40,20 @@ impl LeaseArgument {
         };
         text.trim().parse().map_err(wrong)
     }
+}
+
+/// The lease in the environment is not of another lock than the user means. (Without the other variables nobody can
+/// tell, and the lease decides.)
+fn is_of_environment(name: &LockName) -> Result<(), Failure> {
+    let Ok(tokens) = std::env::var(TOKENS) else { return Ok(()) };
+    let Ok(tokens) = serde_json::from_str::<BTreeMap<String, u64>>(&tokens) else { return Ok(()) };
+    if tokens.contains_key(name.as_str()) {
+        return Ok(());
+    }
+    let theirs = crate::words::names(tokens.keys());
+    Err(Failure::usage(format!(
+        "{LEASE} is the lease of {theirs}, not of {name} (give the right one: --lease -)"
+    )))
 }
 
 fn from_input() -> Result<String, Failure> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use tenure::Tenure;
 use tenure_api::Grant as AnsweredGrant;
 use tenure_core::{LockName, Note};
 
@@ -58,23 +59,18 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
         conflict: Exit::Given(arguments.conflict),
     };
     Connection::new(global)?.run(async |connection| {
-        let mut signals =
-            Signals::listen().map_err(|e| Failure::new(Exit::Unavailable, e.to_string()))?;
-        let tenure = connection.connect_or_signal(&mut signals).await?;
-        let out = connection.out();
-        let (names, ttl) = (&arguments.names, arguments.ttl);
-        let grant =
-            acquiring::acquire_for_user(&tenure, names, ttl, &terms, &mut signals, out).await;
-        let printed = match &grant {
-            Ok(grant) => print(grant, arguments.export, out),
-            Err(_) => Ok(()),
+        let (names, ttl, out) = (&arguments.names, arguments.ttl, connection.out());
+        let act = async |tenure: &Tenure, signals: &mut Signals| {
+            let grant =
+                acquiring::acquire_for_user(tenure, names, ttl, &terms, signals, out).await?;
+            let printed = print(&grant, arguments.export, out);
+            if let (Err(_), Some(lease)) = (&printed, grant.lease) {
+                // A lease that nobody has read would only be in the way until it ends by itself.
+                let _ = tenure.raw().release(lease).await;
+            }
+            printed.map(|()| 0)
         };
-        if let (Err(_), Ok(AnsweredGrant { lease: Some(lease), .. })) = (&printed, &grant) {
-            // A lease that nobody has read would only be in the way until it ends by itself.
-            let _ = tenure.raw().release(*lease).await;
-        }
-        acquiring::close(tenure).await;
-        grant.and(printed)
+        connection.hold(act).await
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tenure::Tenure;
 use tenure_core::{LockName, Note};
 
 use crate::acquiring;
@@ -54,32 +55,28 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
 }
 
 async fn lead(connection: &Connection, arguments: Arguments) -> Result<(), Failure> {
-    let mut signals =
-        Signals::listen().map_err(|e| Failure::new(Exit::Unavailable, e.to_string()))?;
-    let tenure = connection.connect_or_signal(&mut signals).await?;
-    let election = tenure.election(arguments.name.clone());
-    let value = arguments.value.unwrap_or_else(|| Note::new("").expect("no text is a note"));
-    let leadership = tokio::select! {
-        led = election.campaign(value) => {
-            led.map_err(|error| acquiring::not_acquired(std::slice::from_ref(&arguments.name), error, Exit::No))?
-        }
-        signal = signals.next_fatal() => return Err(acquiring::interrupted(tenure, signal).await),
-    };
+    let Arguments { name, value, grace, command, .. } = arguments;
+    let value = value.unwrap_or_else(|| Note::new("").expect("no text is a note"));
     let task = Task {
-        command: arguments.command,
+        command,
         ttl: TTL,
-        grace: arguments.grace.unwrap_or_else(|| guarded::default_grace(TTL)),
+        grace: grace.unwrap_or_else(|| guarded::default_grace(TTL)),
         kill: true,
         on_recall: None,
         at_most: None,
     };
-    let status =
-        guarded::run(&tenure, leadership.into_grant(), task, &mut signals, connection.out()).await;
-    acquiring::close(tenure).await;
-    match status? {
-        0 => Ok(()),
-        status => Err(Failure::silent(Exit::Given(status))),
-    }
+    let out = connection.out();
+    let act = async |tenure: &Tenure, signals: &mut Signals| {
+        let election = tenure.election(name.clone());
+        let leadership = tokio::select! {
+            led = election.campaign(value) => {
+                led.map_err(|error| acquiring::not_acquired(std::slice::from_ref(&name), error, Exit::No))?
+            }
+            signal = signals.next_fatal() => return Err(Failure::silent(Exit::signalled(signal))),
+        };
+        guarded::run(tenure, leadership.into_grant(), task, signals, out).await
+    };
+    connection.hold(act).await
 }
 
 /// What `-l --json` prints.

@@ -16,8 +16,8 @@ use crate::lease::LeaseArgument;
 /// The new lease is printed; the token is higher, and the old lease is worth nothing from then on.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// The lock
-    #[arg(value_name = "NAME", value_parser = arguments::lock_name)]
+    /// The lock; absent, it is that of TENURE_LOCK
+    #[arg(value_name = "NAME", value_parser = arguments::lock_name, env = "TENURE_LOCK", hide_env = true)]
     name: LockName,
     #[command(flatten)]
     lease: LeaseArgument,
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 
 /// Takes it over.
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    let lease = arguments.lease.read()?;
+    let lease = arguments.lease.read(Some(&arguments.name))?;
     Connection::new(global)?.run(async |connection| {
         let tenure = connection.connect().await?;
         let grant = tenure.raw().hand_over(arguments.name, lease, Some(arguments.ttl)).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rustix::process::Signal;
-use tenure::Grant;
+use tenure::Tenure;
 use tenure_core::{LockName, Note};
 
 use crate::acquiring::{self, Terms};
@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
 
 /// Runs it, and ends this process with the command's status.
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    let command = command(&arguments)?;
+    let command = command(arguments.shell_line, arguments.command)?;
     let task = Task {
         command,
         ttl: arguments.ttl,
@@ -80,43 +80,37 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
     if task.kill && task.grace >= arguments.ttl {
         return Err(Failure::usage("--grace leaves no time to run: make it shorter than --ttl"));
     }
-    let note = arguments.note.clone().unwrap_or_else(|| acquiring::note_for(&task.command[0]));
+    let note = arguments.note.unwrap_or_else(|| acquiring::note_for(&task.command[0]));
     let connection = Connection::new(global)?.session_ttl(arguments.ttl);
+    let terms = Terms {
+        mode: arguments.mode,
+        patience: arguments.waiting.patience(),
+        note,
+        lock_delay: arguments.lock_delay,
+        at_least: None,
+        conflict: Exit::Given(arguments.conflict),
+    };
     connection.run(async |connection| {
-        let mut signals =
-            Signals::listen().map_err(|e| Failure::new(Exit::Unavailable, e.to_string()))?;
-        let tenure = connection.connect_or_signal(&mut signals).await?;
-        let terms = Terms {
-            mode: arguments.mode,
-            patience: arguments.waiting.patience(),
-            note: note.clone(),
-            lock_delay: arguments.lock_delay,
-            at_least: None,
-            conflict: Exit::Given(arguments.conflict),
+        let (names, out) = (&arguments.names, connection.out());
+        let act = async |tenure: &Tenure, signals: &mut Signals| {
+            let grant = acquiring::acquire(tenure, names, &terms, signals, out).await?;
+            guarded::run(tenure, grant, task, signals, out).await
         };
-        let grant: Grant =
-            acquiring::acquire(&tenure, &arguments.names, &terms, &mut signals, connection.out())
-                .await?;
-        let status = guarded::run(&tenure, grant, task, &mut signals, connection.out()).await;
-        acquiring::close(tenure).await;
-        match status? {
-            0 => Ok(()),
-            status => Err(Failure::silent(Exit::Given(status))),
-        }
+        connection.hold(act).await
     })
 }
 
-fn command(arguments: &Arguments) -> Result<Vec<OsString>, Failure> {
-    if let Some(line) = &arguments.shell_line {
+fn command(shell_line: Option<OsString>, words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    if let Some(line) = shell_line {
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
-        return Ok(vec![shell.unwrap_or_else(|| "/bin/sh".into()), "-c".into(), line.clone()]);
+        return Ok(vec![shell.unwrap_or_else(|| "/bin/sh".into()), "-c".into(), line]);
     }
-    if arguments.command.is_empty() {
+    if words.is_empty() {
         return Err(Failure::usage(
             "no command to run: put it behind --, as in tenure lock deploy -- ./deploy.sh (or use tenure acquire)",
         ));
     }
-    Ok(arguments.command.clone())
+    Ok(words)
 }
 
 /// `HUP`, `SIGHUP` or `1`.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
+use tenure::Tenure;
 use tenure_core::{LockName, Note};
 
 use crate::acquiring::{self, Terms};
@@ -66,25 +67,17 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
     };
     let connection = Connection::new(global)?.session_ttl(TTL);
     connection.run(async |connection| {
-        let mut signals =
-            Signals::listen().map_err(|e| Failure::new(Exit::Unavailable, e.to_string()))?;
-        let tenure = connection.connect_or_signal(&mut signals).await?;
-        let names = std::slice::from_ref(&arguments.name);
-        let out = connection.out();
-        let grant = match acquiring::acquire(&tenure, names, &terms, &mut signals, out).await {
-            Ok(grant) => grant,
-            // Not due: that is what the command is for, and cron mails whatever is printed.
-            Err(skipped) if skipped.exit() == terms.conflict && !out.verbose => {
-                acquiring::close(tenure).await;
-                return Err(Failure::silent(terms.conflict));
+        let (names, out) = (std::slice::from_ref(&arguments.name), connection.out());
+        let act = async |tenure: &Tenure, signals: &mut Signals| {
+            match acquiring::acquire(tenure, names, &terms, signals, out).await {
+                Ok(grant) => guarded::run(tenure, grant, task, signals, out).await,
+                // Not due: that is what the command is for, and cron mails whatever is printed.
+                Err(skipped) if skipped.exit() == terms.conflict && !out.verbose => {
+                    Err(Failure::silent(terms.conflict))
+                }
+                Err(other) => Err(other),
             }
-            Err(other) => return Err(other),
         };
-        let status = guarded::run(&tenure, grant, task, &mut signals, out).await;
-        acquiring::close(tenure).await;
-        match status? {
-            0 => Ok(()),
-            status => Err(Failure::silent(Exit::Given(status))),
-        }
+        connection.hold(act).await
     })
 }

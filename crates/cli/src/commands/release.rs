@@ -14,7 +14,7 @@ use crate::output::{Cell, Style, span};
 /// Exit status 75: it was lost before, so what was done under it may have met another's work.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// The lock; needed with --request-id, else for whoever reads the line: the lease decides
+    /// The lock; needed with --request-id, else a check that TENURE_LEASE is of the one that is meant
     #[arg(value_name = "NAME", value_parser = arguments::lock_name)]
     name: Option<LockName>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 /// Releases it.
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     let Arguments { name, lease, request_id } = arguments;
-    let lease = if request_id.is_none() { Some(lease.read()?) } else { None };
+    let lease = if request_id.is_none() { Some(lease.read(name.as_ref())?) } else { None };
     Connection::new(global)?.run(async |connection| {
         let tenure = connection.connect().await?;
         let released = match (lease, request_id, name) {

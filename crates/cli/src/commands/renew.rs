@@ -16,9 +16,9 @@ use crate::output::{Cell, Style, span};
 /// Exit status 75: the lock is lost, stop the work.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// The lock, for whoever reads the line: the lease decides
+    /// The lock, as a check that TENURE_LEASE is of the one that is meant
     #[arg(value_name = "NAME", value_parser = arguments::lock_name)]
-    _name: Option<LockName>,
+    name: Option<LockName>,
     #[command(flatten)]
     lease: LeaseArgument,
     /// How long from now on; never shorter than it would be held anyway [default: as before]
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 
 /// Renews it.
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    let lease = arguments.lease.read()?;
+    let lease = arguments.lease.read(arguments.name.as_ref())?;
     Connection::new(global)?.run(async |connection| {
         let tenure = connection.connect().await?;
         let renewed = tenure.raw().renew(lease, arguments.ttl, None).await?;

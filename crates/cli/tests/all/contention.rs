@@ -62,7 +62,7 @@ fn who_is_interrupted_while_waiting_leaves_the_queue() {
     server.await_waiters("deploy", 1);
     waiter.signal(Signal::INT);
     assert_eq!(waiter.end().code, 130);
-    server.await_waiters("deploy", 0);
+    assert_eq!(server.json(&["why", "deploy"])["queue_length"], 0);
 }
 
 #[test]

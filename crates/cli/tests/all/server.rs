@@ -10,24 +10,39 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// The program.
-pub const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
+pub(crate) const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
 /// No step of a test takes longer, or it has failed.
-pub const STEP_MAX: Duration = Duration::from_secs(30);
+pub(crate) const STEP_MAX: Duration = Duration::from_secs(30);
 
 /// A server in a directory of its own.
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
-    pub url: String,
-    pub home: tempfile::TempDir,
+    pub(crate) url: String,
+    pub(crate) home: tempfile::TempDir,
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), &[])
+    }
+
+    /// With a self-signed certificate for this name.
+    pub(crate) fn start_with_certificate(name: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let (certificate, key) = (home.path().join("server.crt"), home.path().join("server.key"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let flags = ["--tls-cert", "server.crt", "--tls-key", "server.key"];
+        Self::start_in(home, &flags)
+    }
+
+    fn start_in(home: tempfile::TempDir, flags: &[&str]) -> Self {
         let data = home.path().join("data");
         let mut process = clean(TENURE, home.path())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(&data)
+            .args(flags)
             .env("TENURE_CONFIG", empty_config(home.path()))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -45,14 +60,17 @@ impl Server {
     }
 
     /// The program, told where the server is and with its key.
-    pub fn tenure<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+    pub(crate) fn tenure<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Command {
         let mut command = self.program(TENURE);
         command.args(arguments);
         command
     }
 
     /// Any program with the same environment, and `tenure` on its path.
-    pub fn program(&self, program: &str) -> Command {
+    pub(crate) fn program(&self, program: &str) -> Command {
         let mut command = clean(program, self.home.path());
         let directory = Path::new(TENURE).parent().unwrap();
         let path = std::env::var("PATH").unwrap();
@@ -64,37 +82,30 @@ impl Server {
     }
 
     /// What it prints, when it ends well.
-    pub fn says(&self, arguments: &[&str]) -> String {
+    pub(crate) fn says(&self, arguments: &[&str]) -> String {
         let done = run(&mut self.tenure(arguments));
         assert_eq!(done.code, 0, "{arguments:?}: {}", done.stderr);
         done.stdout
     }
 
     /// What it prints, as JSON.
-    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let printed = self.says(&[&["--json"], arguments].concat());
         serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {printed}"))
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.process.id(), signal);
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     /// Waits until the lock has so many waiters.
-    pub fn await_waiters(&self, name: &str, waiters: usize) {
+    pub(crate) fn await_waiters(&self, name: &str, waiters: usize) {
         eventually(&format!("{name} has {waiters} waiters"), || {
             self.json(&["why", name])["queue_length"] == waiters
-        });
-    }
-
-    /// Waits until somebody has the lock.
-    pub fn await_held(&self, name: &str) {
-        eventually(&format!("{name} is held"), || {
-            run(&mut self.tenure(["-q", "who", name])).code == 0
         });
     }
 }
@@ -125,19 +136,19 @@ fn clean(program: &str, home: &Path) -> Command {
 }
 
 /// How a program ended.
-pub struct Done {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs a program to its end, without input.
-pub fn run(command: &mut Command) -> Done {
+pub(crate) fn run(command: &mut Command) -> Done {
     run_with_input(command, "")
 }
 
 /// Runs a program to its end.
-pub fn run_with_input(command: &mut Command, input: &str) -> Done {
+pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Done {
     let mut process = Process::start(command);
     process.write(input);
     process.close_input();
@@ -145,7 +156,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Done {
 }
 
 /// A program under way.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
@@ -153,7 +164,7 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -175,21 +186,21 @@ impl Process {
         Process { child, input, lines, errors }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn write(&mut self, text: &str) {
+    pub(crate) fn write(&mut self, text: &str) {
         // A program that has ended already has no use for it.
         let _ = self.input.as_mut().unwrap().write_all(text.as_bytes());
     }
 
-    pub fn close_input(&mut self) {
+    pub(crate) fn close_input(&mut self) {
         self.input = None;
     }
 
     /// The next line of its output.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         match self.lines.recv_timeout(STEP_MAX) {
             Ok(line) => line.trim_end().to_owned(),
             Err(RecvTimeoutError::Disconnected) => panic!("it ended before it said that"),
@@ -197,16 +208,16 @@ impl Process {
         }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.child.id(), signal);
     }
 
-    pub fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for its end, and reads the rest.
-    pub fn end(mut self) -> Done {
+    pub(crate) fn end(mut self) -> Done {
         let mut errors = self.errors.take().unwrap();
         let reader = std::thread::spawn(move || {
             let mut stderr = String::new();
@@ -254,7 +265,7 @@ impl Watchdog {
 }
 
 /// Waits until it is so.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let give_up = Instant::now() + STEP_MAX;
     while !is_so() {
         assert!(Instant::now() < give_up, "never: {what}");
@@ -264,12 +275,12 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Signals a process by its id.
-pub fn kill(process: u32, signal: Signal) {
+pub(crate) fn kill(process: u32, signal: Signal) {
     kill_process(pid(process), signal).unwrap();
 }
 
 /// Whether the process runs. One that has ended and is not waited for does not.
-pub fn runs(process: u32) -> bool {
+pub(crate) fn runs(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let dead = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
     !dead && test_kill_process(pid(process)).is_ok()
@@ -280,7 +291,7 @@ fn pid(process: u32) -> Pid {
 }
 
 /// The processes whose parent this is.
-pub fn children(of: u32) -> Vec<u32> {
+pub(crate) fn children(of: u32) -> Vec<u32> {
     let listed = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
     listed.unwrap().split_whitespace().map(|id| id.parse().unwrap()).collect()
 }

@@ -119,3 +119,44 @@ fn changes_are_followed_in_order() {
         .collect();
     assert_eq!(actions, ["granted", "released"]);
 }
+
+#[test]
+fn the_lease_of_another_lock_is_not_given_back_by_mistake() {
+    let server = Server::start();
+    let (code, lines, said) = script(
+        &server,
+        r#"eval "$(tenure acquire deploy --export)"
+        tenure release backup; echo $?
+        tenure -q who deploy && echo "still held""#,
+    );
+    assert_eq!((code, lines), (0, vec!["64".to_owned(), "still held".to_owned()]));
+    assert!(said.contains("TENURE_LEASE is the lease of deploy"), "{said}");
+}
+
+#[test]
+fn a_directory_serves_one_program_without_a_server() {
+    let server = Server::start();
+    let url = format!("file:{}", server.file("own").display());
+    let done = run(&mut server.tenure([
+        "--url",
+        &url,
+        "lock",
+        "a",
+        "--",
+        "sh",
+        "-c",
+        "echo $TENURE_TOKEN",
+    ]));
+    assert_eq!((done.code, done.stdout.as_str()), (0, "1\n"), "{}", done.stderr);
+    let again = run(&mut server.tenure([
+        "--url",
+        &url,
+        "lock",
+        "a",
+        "--",
+        "sh",
+        "-c",
+        "echo $TENURE_TOKEN",
+    ]));
+    assert_eq!((again.code, again.stdout.as_str()), (0, "2\n"), "{}", again.stderr);
+}

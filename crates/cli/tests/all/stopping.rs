@@ -78,6 +78,16 @@ fn a_killed_sentinel_takes_the_command_with_it() {
 }
 
 #[test]
+fn a_killed_sentinel_takes_the_command_with_it_even_if_the_wrapper_is_frozen() {
+    let server = Server::start();
+    let (wrapper, command) = holder(&server, &["--ttl", "1h"], PATIENT);
+    let sentinel = children(wrapper.id())[0];
+    wrapper.signal(Signal::STOP);
+    kill(sentinel, Signal::KILL);
+    eventually("the command is gone", || !runs(command));
+}
+
+#[test]
 fn a_frozen_sentinel_does_not_save_the_command_of_a_lost_lock() {
     let server = Server::start();
     let (wrapper, command) = holder(&server, &["--ttl", "1s"], PATIENT);
