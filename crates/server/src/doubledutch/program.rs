@@ -12,8 +12,6 @@ use crate::serve::{Exit, serve};
 
 /// The file whose first line is the API key.
 const API_KEY_FILE: &str = "/config.txt";
-/// A file that says nothing: this server does not read the one that `tenure serve` on the same machine has.
-const NO_FILE: &str = "/dev/null";
 /// Connections at once. Each waiting client has one of its own, and behind a container's network all of them come from
 /// one address.
 const CONNECTIONS_MAX: usize = 20_000;
@@ -49,7 +47,8 @@ pub fn config(line: &CommandLine, around: &Surroundings) -> Result<Config, Confi
 fn overrides(line: &CommandLine, around: &Surroundings) -> Overrides {
     let key_file = line.api_key.is_none().then(|| PathBuf::from(API_KEY_FILE));
     Overrides {
-        config: Some(around.file.clone().unwrap_or_else(|| PathBuf::from(NO_FILE))),
+        // An empty path: this server does not read the file that `tenure serve` on the same machine has.
+        config: Some(around.file.clone().unwrap_or_default()),
         listen: Some(vec![format!("0.0.0.0:{}", line.port)]),
         data: around.data.clone(),
         api_key: line.api_key.clone(),

@@ -29,7 +29,7 @@ const KEY: &str = "test";
 struct Server(App);
 
 fn settings() -> Settings {
-    let overrides = Overrides { config: Some("/dev/null".into()), ..Overrides::default() };
+    let overrides = Overrides { config: Some(std::path::PathBuf::new()), ..Overrides::default() };
     let mut settings = Config::load(&overrides).unwrap().settings;
     settings.name = "TestServer".into();
     settings.doubledutch.status_tokens = true;
