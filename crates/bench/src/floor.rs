@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::BenchError;
 use crate::http::Server;
-use crate::spread::{Spread, micros};
+use crate::spread::{Spread, median, micros};
 
 /// How often each is tried; the median counts.
 const TRIES: usize = 500;
@@ -26,6 +26,17 @@ pub struct Floor {
     pub round_trip_us: f64,
     /// One `fdatasync` after a small write into a file whose blocks exist already, in microseconds.
     pub fdatasync_us: Option<f64>,
+}
+
+impl Floor {
+    /// The median of each figure over several rounds.
+    pub(crate) fn median(rounds: &[Self]) -> Self {
+        let syncs: Option<Vec<f64>> = rounds.iter().map(|round| round.fdatasync_us).collect();
+        Self {
+            round_trip_us: median(rounds.iter().map(|round| round.round_trip_us).collect()),
+            fdatasync_us: syncs.map(median),
+        }
+    }
 }
 
 pub(crate) async fn measure(server: &Server, disk: Option<&Path>) -> Result<Floor, BenchError> {

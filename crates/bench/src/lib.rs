@@ -61,10 +61,11 @@ fn on_own_thread<T: Send>(
 async fn measure(options: &Options) -> Result<Report, BenchError> {
     let tenure = Tenure::find(options)?;
     let held = held(&tenure, options).await?;
-    let floor = floor::measure(&tenure.server, options.disk.as_deref()).await?;
+    let mut floors = Vec::new();
     let mut cycles = vec![Vec::new(); options.clients.len()];
     let mut hand_overs = Vec::new();
     for _ in 0..options.rounds {
+        floors.push(floor::measure(&tenure.server, options.disk.as_deref()).await?);
         for (runs, clients) in cycles.iter_mut().zip(&options.clients) {
             runs.push(cycles::run(&tenure, *clients, options.period).await?);
         }
@@ -73,7 +74,7 @@ async fn measure(options: &Options) -> Result<Report, BenchError> {
     Ok(Report {
         url: options.url.clone(),
         rounds: options.rounds,
-        floor,
+        floor: Floor::median(&floors),
         cycles: cycles.iter().map(|runs| Cycles::median(runs)).collect(),
         hand_over: HandOver::median(&hand_overs),
         held,

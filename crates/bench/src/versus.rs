@@ -8,12 +8,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::cycles::{self, Cycles};
+use crate::floor::{self, Floor};
 use crate::hand_over::{self, HandOver};
 use crate::peers::etcd::Etcd;
 use crate::peers::launch::{Launched, free_address, place};
 use crate::peers::redis::Redis;
 use crate::tenure::Tenure;
-use crate::{BenchError, Options, Report, floor, held, on_own_thread, waiting};
+use crate::{BenchError, Options, Report, held, on_own_thread, waiting};
 
 /// Connections the server must allow: a crowd of ten thousand comes from one address.
 const CONFIG: &str = "[limits]\nconnections = 19000\nconnections_per_address = 19000\n";
@@ -66,10 +67,9 @@ pub fn run(plan: &Match) -> Result<Comparison, BenchError> {
         let tenure = Tenure::find(&options)?;
         let held = held(&tenure, &options).await?;
         let waiting = waiting(&tenure, &options).await?;
-        let floor = floor::measure(&tenure.server, Some(&plan.disk)).await?;
         let (_etcd_server, etcd) = start_etcd(&plan.disk).await?;
         let (_redis_server, redis) = start_redis(&plan.disk).await?;
-        let runs = take_turns(plan, &tenure, &etcd, &redis).await?;
+        let (floor, runs) = take_turns(plan, &tenure, &etcd, &redis).await?;
         drop(ours);
         let [own, etcd, redis] = runs.map(Runs::median);
         let hand_over = own.hand_over.expect("our server has a queue");
@@ -107,13 +107,15 @@ async fn take_turns(
     tenure: &Tenure,
     etcd: &Etcd,
     redis: &Redis,
-) -> Result<[Runs; 3], BenchError> {
+) -> Result<(Floor, [Runs; 3]), BenchError> {
+    let mut floors = Vec::new();
     let mut all: [Runs; 3] = Default::default();
     for runs in &mut all {
         runs.cycles = vec![Vec::new(); plan.clients.len()];
     }
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
+        floors.push(floor::measure(&tenure.server, Some(&plan.disk)).await?);
         for (index, clients) in plan.clients.iter().enumerate() {
             all[0].cycles[index].push(cycles::run(tenure, *clients, plan.period).await?);
             all[1].cycles[index].push(cycles::run(etcd, *clients, plan.period).await?);
@@ -122,7 +124,7 @@ async fn take_turns(
         all[0].hand_overs.push(hand_over::run(tenure, plan.period).await?);
         all[1].hand_overs.push(hand_over::run(etcd, plan.period).await?);
     }
-    Ok(all)
+    Ok((Floor::median(&floors), all))
 }
 
 async fn start_tenure(plan: &Match) -> Result<(Launched, Options), BenchError> {
