@@ -9,6 +9,7 @@ use tenure_core::{LockName, Permits, Prefix, SessionHandle, Token};
 
 use crate::error::{Cycle, Error, Held, LossReason, Refusal, SessionEnd};
 
+#[cfg_attr(not(feature = "remote"), allow(dead_code, reason = "some calls are a server's alone"))]
 pub(crate) mod call;
 #[cfg(feature = "log")]
 pub(crate) mod log;

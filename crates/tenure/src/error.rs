@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tenure_api::{Code, CycleMember, Holder};
+use tenure_api::{Code, CycleMember, Holder, LostName};
 use tenure_core::{BadText, LockName, Permits, RequestId, Token};
 
 use crate::Grant;
@@ -225,6 +225,18 @@ pub enum LossReason {
     Unknown,
 }
 
+impl From<LostName> for LossReason {
+    fn from(name: LostName) -> Self {
+        match name {
+            LostName::Expired => LossReason::Expired,
+            LostName::SessionEnded => LossReason::SessionEnded,
+            LostName::Broken => LossReason::Broken { by: None },
+            LostName::HandedOver => LossReason::HandedOver,
+            LostName::Unknown | LostName::Other => LossReason::Unknown,
+        }
+    }
+}
+
 impl fmt::Display for LossReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -274,7 +286,7 @@ pub enum UpgradeError {
         /// The shared grant.
         grant: Grant,
         /// Who was in the way.
-        held: Held,
+        held: Box<Held>,
     },
     /// Somebody else upgrades the same lock; the shared grant is still there. Give it back and start again.
     #[error("waiting would be a deadlock: {cycle}")]

@@ -151,7 +151,7 @@ impl Grant {
         match self.convert(Mode::Exclusive, wait).await.map_err(UpgradeError::Other)? {
             Converted::Granted { tokens, promise } => Ok(self.with_tokens(tokens, promise)),
             Converted::Denied(Denied::Held(held) | Denied::TimedOut(held)) => {
-                Err(UpgradeError::TimedOut { grant: self, held })
+                Err(UpgradeError::TimedOut { grant: self, held: Box::new(held) })
             }
             Converted::Denied(Denied::Deadlock(cycle)) => {
                 Err(UpgradeError::Deadlock { grant: self, cycle })

@@ -222,12 +222,12 @@ mod tests {
         assert_eq!(holding.lose(LossReason::Expired).reason, LossReason::Broken { by: None });
     }
 
-    #[test]
-    fn whoever_asks_for_the_loss_before_or_after_it_is_told() {
+    #[tokio::test]
+    async fn whoever_asks_for_the_loss_before_or_after_it_is_told() {
         let holding = holding(Promise::of(Moment::now(), Duration::ZERO, Duration::from_secs(10)));
         let before = holding.lost();
         holding.lose(LossReason::Expired);
-        assert_eq!(futures::executor::block_on(before).reason, LossReason::Expired);
-        assert_eq!(futures::executor::block_on(holding.lost()).reason, LossReason::Expired);
+        assert_eq!(before.await.reason, LossReason::Expired);
+        assert_eq!(holding.lost().await.reason, LossReason::Expired);
     }
 }

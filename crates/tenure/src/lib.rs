@@ -28,10 +28,12 @@
 //! - [`Tenure::once`]: at most once per hour, anywhere. [`Tenure::election`]: one leader.
 //! - [`Tenure::why`], [`Tenure::list`], [`Tenure::changes`]: seeing.
 //! - [`Admin`]: what operators do. [`raw`]: leases by hand.
-//! - `blocking`: the same for threads. `testing`: bad days on purpose.
+//! - `blocking` (feature): the same for threads. `testing` (feature): bad days on purpose.
 //!
 //! Everything is `Send` and `Sync`, runs under any executor, and may be dropped at any `await`.
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
 pub mod config;
 pub mod raw;
 #[cfg(feature = "testing")]

@@ -3,11 +3,10 @@
 
 use tenure_api::{
     AcquireRequest, BreakAnswer, BreakRequest, CheckAnswer, CheckRequest, Cluster, ConvertRequest,
-    DrainAnswer, DrainRequest, EndSessionRequest, Grant, HandOverRequest, Info, KeepAliveRequest,
-    KeptAlive, KeyList, KeyRequest, KeySecret, LockView, Locks, LocksQuery, Many,
-    OpenSessionRequest, RecallAnswer, RecallRequest, ReleaseRequest, Released, RenewRequest,
-    Renewed, ResizeAnswer, ResizeRequest, RotateRequest, SessionEnded, SessionOpened, SessionView,
-    Sessions, SessionsQuery, Stats,
+    DrainAnswer, DrainRequest, EndSessionRequest, Grant, HandOverRequest, Info, KeptAlive, KeyList,
+    KeyRequest, KeySecret, LockView, Locks, LocksQuery, Many, OpenSessionRequest, RecallAnswer,
+    RecallRequest, ReleaseRequest, Released, RenewRequest, Renewed, ResizeAnswer, ResizeRequest,
+    RotateRequest, SessionEnded, SessionOpened, SessionView, Sessions, SessionsQuery, Stats,
 };
 use tenure_core::{KeyName, LockName, SessionHandle, SessionId};
 
@@ -168,8 +167,8 @@ pub(crate) struct KeepAlive(pub(crate) SessionHandle);
 
 impl KeepAlive {
     #[cfg(feature = "remote")]
-    pub(crate) fn body(&self) -> KeepAliveRequest {
-        KeepAliveRequest { session: Some(self.0) }
+    pub(crate) fn body(&self) -> tenure_api::KeepAliveRequest {
+        tenure_api::KeepAliveRequest { session: Some(self.0) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use tenure_api::{Code, LostName, Problem, SessionEndName};
+use tenure_api::{Code, Problem, SessionEndName};
 use tenure_core::Permits;
 
 use crate::backend::{Denied, Failure};
@@ -96,18 +96,6 @@ fn session_end(reason: Option<&str>) -> SessionEnd {
 impl From<SessionEndName> for SessionEnd {
     fn from(name: SessionEndName) -> Self {
         session_end(Some(name.as_str()))
-    }
-}
-
-impl From<LostName> for LossReason {
-    fn from(name: LostName) -> Self {
-        match name {
-            LostName::Expired => LossReason::Expired,
-            LostName::SessionEnded => LossReason::SessionEnded,
-            LostName::Broken => LossReason::Broken { by: None },
-            LostName::HandedOver => LossReason::HandedOver,
-            LostName::Unknown | LostName::Other => LossReason::Unknown,
-        }
     }
 }
 
