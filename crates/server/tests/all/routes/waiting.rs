@@ -1,10 +1,13 @@
 //! Requests that wait: their answers end, their places stay.
 
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
 use http::{Method, header};
 use serde_json::{Value, json};
+use tenure_core::{Action, Change};
+use tenure_log::Event;
 use tower::Service as _;
 
 use super::{Api, KEY, posting, request};
@@ -234,4 +237,39 @@ async fn an_idempotency_key_is_the_requests_id_quoted_or_bare() {
             "{key}"
         );
     }
+}
+
+/// Asks for a lock and is gone before the answer: nothing is granted while the machine is read.
+async fn ask_and_leave(api: &Api, name: &str, body: &Value) {
+    let mut router = api.router.clone();
+    let path = format!("/v1/locks/{name}/acquire");
+    let mut asked = Box::pin(router.call(posting(KEY, &path, body)));
+    let mut context = Context::from_waker(Waker::noop());
+    let asked_once = api.service.app().log.read(|_| asked.as_mut().poll(&mut context).is_pending());
+    assert_eq!(asked_once.await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_grant_that_nobody_was_told_is_given_back() {
+    let api = Api::start().await;
+    let mut changes = api.service.app().log.changes(None);
+    ask_and_leave(&api, "a", &json!({"ttl": 600})).await;
+    let mut actions = Vec::new();
+    while actions.len() < 2 {
+        let Event::Changes(batch) = changes.next().await else { panic!("the feed ended") };
+        let action = |(_, change)| match change {
+            Change::Lock(change) => Some(change.action),
+            Change::SessionEnded { .. } => None,
+        };
+        actions.extend(batch.into_iter().filter_map(action));
+    }
+    assert_eq!(actions, [Action::Granted, Action::Released]);
+
+    ask_and_leave(&api, "b", &json!({"ttl": 600, "request_id": "request-1"})).await;
+    changes.next().await;
+    assert_eq!(
+        api.get("/v1/locks/b").await.json["state"],
+        "held",
+        "it made its id: it may come back"
+    );
 }
