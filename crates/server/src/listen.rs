@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -30,6 +30,9 @@ pub(crate) use crowd::{Crowd, descriptors_for_connections};
 use crowd::{Full, Seat};
 use wire::Wire;
 
+/// Connections that wait to be let in; the kernel may know a lower bound. A thousand clients that come at once, as after a
+/// restart, would be too many for the usual 128: most would try again after a second, and some would be cut off.
+const BACKLOG_MAX: u32 = 4096;
 /// How long a TLS handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Header fields of one request; more are answered 431.
@@ -78,7 +81,7 @@ impl Door {
     pub(crate) async fn bind(at: &Listen, admin: bool) -> io::Result<Self> {
         match at {
             Listen::Tcp(address) => {
-                let listener = TcpListener::bind(address).await?;
+                let listener = listen(*address)?;
                 let name = listener.local_addr()?.to_string();
                 Ok(Door { listener: Listener::Tcp(listener), admin, name })
             }
@@ -163,6 +166,18 @@ impl Door {
 enum Guest {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
+}
+
+/// Listens as tokio would, but with room for many newcomers at once.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // The port is free again at once, also while connections of the last server linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG_MAX)
 }
 
 /// A socket file that nobody listens at is what a killed server left.

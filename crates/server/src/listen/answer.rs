@@ -75,7 +75,7 @@ impl Conversation {
         if self.vitals.is_distrusted() {
             return Ok(two_lengths());
         }
-        let method = request.method().clone();
+        let (method, version) = (request.method().clone(), request.version());
         let path = self.app.settings.access_log.then(|| redact(request.uri()).to_owned());
         let origin = cors::allowed(&self.app.settings.cors_origins, request.headers());
         if let Some(origin) = &origin
@@ -88,8 +88,8 @@ impl Conversation {
         if let Some(origin) = origin {
             cors::allow(origin, response.headers_mut());
         }
-        if self.vitals.reserve || self.app.drain.is_draining() {
-            // Hyper leaves this out of HTTP/2, where it means nothing.
+        let is_last = self.vitals.reserve || self.app.drain.is_draining();
+        if is_last && version != Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.note(&method, path, &response, began.elapsed());

@@ -65,8 +65,12 @@ fn file(dir: &TempDir, more: &str) -> std::path::PathBuf {
 /// A child on a free port; `more` is added to its configuration after `[backend] data`.
 pub(super) async fn spawn(more: &str, descriptors: Option<u32>) -> Kid {
     let dir = tempfile::tempdir().unwrap();
-    let config =
-        file(&dir, &format!("{more}\n[server]\nlisten = [\"127.0.0.1:0\"]\ndrain = \"20s\"\n"));
+    let config = file(
+        &dir,
+        &format!(
+            "{more}\n[server]\nlisten = [\"127.0.0.1:0\"]\ndrain = \"20s\"\nheader_timeout = \"60s\"\n"
+        ),
+    );
     let mut process = command(&config, descriptors).spawn().unwrap();
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let url = loop {
