@@ -10,8 +10,8 @@ use crate::server::{Process, Server, children, eventually, kill, run, runs};
 /// Writes its token into the fenced file as fast as it can and cannot be asked to stop.
 const STUBBORN: &str =
     "trap '' TERM; echo $$; while :; do echo $TENURE_TOKEN >> fenced; sleep 0.005; done";
-/// Says its process id and waits.
-const PATIENT: &str = "echo $$; sleep 1000 & wait";
+/// Says its process id when another of its group runs, and waits.
+const PATIENT: &str = "sleep 1000 & echo $$; wait";
 
 fn holder(server: &Server, flags: &[&str], script: &str) -> (Process, u32) {
     let mut command = server.tenure(["lock", "deploy"]);
@@ -85,6 +85,8 @@ fn a_killed_sentinel_takes_the_command_with_it_even_if_the_wrapper_is_frozen() {
     wrapper.signal(Signal::STOP);
     kill(sentinel, Signal::KILL);
     eventually("the command is gone", || !runs(command));
+    // The rest of its group was the wrapper's to end.
+    members(command).into_iter().for_each(|left| kill(left, Signal::KILL));
 }
 
 #[test]
