@@ -28,6 +28,8 @@ use crate::tenure::Shared;
 
 /// Longest time one answer is held back: below what balancers allow.
 const HOLD_MAX: Duration = Duration::from_secs(25);
+/// How long to wait with asking for an answer again that nobody held back. Well below the time a place is kept.
+const ASK_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 /// How often one request is asked under a new id because the old one turned out to be over.
 const IDS_MAX: u32 = 3;
 
@@ -256,7 +258,11 @@ pub(crate) async fn convert(
                     Promise::of(sent, granted.since_request.get(), granted.valid_for.get());
                 return Converted::Granted { tokens: granted.tokens(), promise };
             }
-            Err(Failure::Denied(denied)) if *denied == Denied::Waiting => {}
+            Err(failure) if is_waiting(&failure) => {
+                if let Next::Pause(pause) = ask_again(Moment::now().since(sent), dice::die()) {
+                    tokio::time::sleep(pause).await;
+                }
+            }
             Err(Failure::Denied(denied)) if is_of_the_lock(&denied) => {
                 return Converted::Denied(*denied);
             }
@@ -344,7 +350,7 @@ impl Asking {
                 }
                 Err(failure) => failure,
             };
-            match course.next(&failure, Moment::now(), dice::die()) {
+            match course.next(&failure, sent, Moment::now(), dice::die()) {
                 Next::AskAgain => {}
                 Next::Pause(pause) => tokio::time::sleep(pause).await,
                 Next::Over => return Err(self.over(failure, course.was_queued)),
@@ -453,6 +459,18 @@ struct Course {
     may_have_happened: MayHaveHappened,
 }
 
+fn is_waiting(failure: &Failure) -> bool {
+    matches!(failure, Failure::Denied(denied) if **denied == Denied::Waiting)
+}
+
+/// An answer that was held back is asked for again at once; one that was not, after a pause.
+fn ask_again(answered_after: Duration, die: u8) -> Next {
+    if answered_after >= ASK_AGAIN_PAUSE {
+        return Next::AskAgain;
+    }
+    Next::Pause(ASK_AGAIN_PAUSE / 2 + ASK_AGAIN_PAUSE.mul_f64(f64::from(die) / 255.0))
+}
+
 #[derive(Debug, PartialEq)]
 enum Next {
     /// At once, with the same id.
@@ -471,11 +489,12 @@ impl Course {
         Course { began, wait, patience, failures: 0, was_queued: false, may_have_happened }
     }
 
-    fn next(&mut self, failure: &Failure, now: Moment, die: u8) -> Next {
-        if matches!(failure, Failure::Denied(denied) if **denied == Denied::Waiting) {
+    /// What to do after a failure of an attempt that was sent at `sent`.
+    fn next(&mut self, failure: &Failure, sent: Moment, now: Moment, die: u8) -> Next {
+        if is_waiting(failure) {
             self.failures = 0;
             self.was_queued = true;
-            return Next::AskAgain;
+            return ask_again(now.since(sent), die);
         }
         let Some(may) = failure.is_passing() else { return Next::Over };
         self.may_have_happened.0 |= may.0;
@@ -567,32 +586,39 @@ mod tests {
     #[test]
     fn a_first_answer_is_awaited_with_patience_only() {
         let (mut course, began) = course(None);
-        assert!(matches!(course.next(&unavailable(), began, 0), Next::Pause(_)));
-        assert_eq!(course.next(&unavailable(), began + SECOND * 11, 0), Next::GiveUp);
+        assert!(matches!(course.next(&unavailable(), began, began, 0), Next::Pause(_)));
+        assert_eq!(course.next(&unavailable(), began, began + SECOND * 11, 0), Next::GiveUp);
         assert!(!course.may_have_happened.0);
     }
 
     #[test]
     fn who_stands_in_the_queue_goes_on_for_ever() {
         let (mut course, began) = course(None);
-        assert_eq!(course.next(&Failure::denied(Denied::Waiting), began, 0), Next::AskAgain);
-        let next = course.next(&unavailable(), began + SECOND * 10_000, 0);
+        let held_back = began + SECOND * 25;
+        let next = course.next(&Failure::denied(Denied::Waiting), began, held_back, 0);
+        assert_eq!(next, Next::AskAgain);
+        let at_once = course.next(&Failure::denied(Denied::Waiting), began, began, 0);
+        assert!(matches!(at_once, Next::Pause(_)), "{at_once:?}");
+        let next = course.next(&unavailable(), began, began + SECOND * 10_000, 0);
         assert!(matches!(next, Next::Pause(_)), "{next:?}");
     }
 
     #[test]
     fn a_bounded_wait_ends_with_its_bound_and_some_patience() {
         let (mut course, began) = course(Some(SECOND * 60));
-        course.next(&Failure::denied(Denied::Waiting), began, 0);
-        assert!(matches!(course.next(&unavailable(), began + SECOND * 65, 0), Next::Pause(_)));
-        assert_eq!(course.next(&unavailable(), began + SECOND * 71, 0), Next::GiveUp);
+        course.next(&Failure::denied(Denied::Waiting), began, began, 0);
+        assert!(matches!(
+            course.next(&unavailable(), began, began + SECOND * 65, 0),
+            Next::Pause(_)
+        ));
+        assert_eq!(course.next(&unavailable(), began, began + SECOND * 71, 0), Next::GiveUp);
     }
 
     #[test]
     fn once_it_may_have_happened_it_stays_so() {
         let (mut course, began) = course(Some(Duration::ZERO));
-        course.next(&Failure::Unknown("cut".into()), began, 0);
-        course.next(&unavailable(), began, 0);
+        course.next(&Failure::Unknown("cut".into()), began, began, 0);
+        course.next(&unavailable(), began, began, 0);
         assert!(course.may_have_happened.0);
     }
 
@@ -600,10 +626,8 @@ mod tests {
     fn a_refusal_is_the_answer() {
         let (mut course, began) = course(None);
         let refusal = Failure::Refused(Refusal::field("name", "is wrong"));
-        assert_eq!(course.next(&refusal, began, 0), Next::Over);
-        assert_eq!(
-            course.next(&Failure::denied(Denied::Held(Held::default())), began, 0),
-            Next::Over
-        );
+        assert_eq!(course.next(&refusal, began, began, 0), Next::Over);
+        let held = Failure::denied(Denied::Held(Held::default()));
+        assert_eq!(course.next(&held, began, began, 0), Next::Over);
     }
 }

@@ -96,9 +96,10 @@ impl Connection {
         answer
     }
 
-    /// Repeats a call that changes nothing, or nothing more when repeated, while patience lasts.
+    /// Repeats a call that changes nothing, or nothing more when repeated, while patience lasts. The caller may repeat
+    /// it as well, so that an unknown outcome is no worse than none.
     pub(crate) async fn insist<C: Call>(&self, call: C) -> Result<C::Answer, Error> {
-        self.insist_while(call, |_| true).await
+        self.insist_while(call, |_| true).await.map_err(Error::from_repeatable)
     }
 
     /// Repeats a call only where it certainly did not happen.
@@ -176,11 +177,13 @@ impl Connection {
     /// The session, opened if there is none that lives.
     pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
         self.check_open()?;
+        // Counted from here, so that many who need it at once do not wait for each other's patience in turn.
+        let give_up = Moment::now() + self.manners.patience;
         let mut slot = self.session.lock().await;
         if let Some(session) = slot.as_ref().filter(|session| session.ended().is_none()) {
             return Ok(session.clone());
         }
-        let session = self.open_session(self.manners.session_ttl).await?;
+        let session = self.open_session_until(self.manners.session_ttl, give_up).await?;
         *slot = Some(session.clone());
         Ok(session)
     }
@@ -190,12 +193,19 @@ impl Connection {
         self: &Arc<Self>,
         ttl: Duration,
     ) -> Result<Arc<Session>, Error> {
+        self.open_session_until(ttl, Moment::now() + self.manners.patience).await
+    }
+
+    async fn open_session_until(
+        self: &Arc<Self>,
+        ttl: Duration,
+        give_up: Moment,
+    ) -> Result<Arc<Session>, Error> {
         let call = OpenSession(OpenSessionRequest {
             ttl: Some(Seconds(ttl)),
             note: self.manners.note.clone(),
             request_id: Some(dice::request_id()),
         });
-        let give_up = Moment::now() + self.manners.patience;
         let mut failures = 0;
         loop {
             self.check_open()?;
@@ -211,7 +221,8 @@ impl Connection {
             failures += 1;
             let pause = retry::pause(failures, failure.retry_after(), dice::die());
             if failure.is_passing().is_none() || Moment::now() + pause >= give_up {
-                return Err(failure.into());
+                // A session that was opened and not answered holds nothing and ends by itself.
+                return Err(Error::from_repeatable(failure.into()));
             }
             tokio::time::sleep(pause).await;
         }

@@ -49,6 +49,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The error of a call that may be repeated: whether it happened does not matter.
+    pub(crate) fn from_repeatable(error: Error) -> Self {
+        match error {
+            Error::Unknown { why, .. } => Error::Unavailable { retry_after: Duration::ZERO, why },
+            other => other,
+        }
+    }
+}
+
 /// A request that is refused whenever it comes, by its stable code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

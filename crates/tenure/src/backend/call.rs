@@ -1,6 +1,8 @@
 //! Every request of the library, in the words of the wire. What is asked and answered is the same whoever carries it
 //! out: see [`ByLog`] and [`ByHttp`].
 
+use std::time::Duration;
+
 use tenure_api::{
     AcquireRequest, BreakAnswer, BreakRequest, CheckAnswer, CheckRequest, Cluster, ConvertRequest,
     DrainAnswer, DrainRequest, EndSessionRequest, Grant, HandOverRequest, Info, KeptAlive, KeyList,
@@ -41,6 +43,14 @@ pub(crate) trait Asks: Clone + Send + Sync + 'static {
     /// Whether it only makes something last longer.
     const IS_PULSE: bool = false;
 
+    /// How long the answer may be held back.
+    fn hold(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Asks for the answer as it is now.
+    fn answer_at_once(&mut self) {}
+
     /// Every lock name that goes out.
     fn names(&mut self, _rename: Rename<'_>) -> Result<(), Refusal> {
         Ok(())
@@ -60,6 +70,14 @@ pub(crate) struct Acquire(pub(crate) AcquireRequest);
 
 impl Asks for Acquire {
     type Answer = Grant;
+
+    fn hold(&self) -> Duration {
+        self.0.hold.unwrap_or_default().get()
+    }
+
+    fn answer_at_once(&mut self) {
+        self.0.hold = Some(tenure_api::Seconds::ZERO);
+    }
 
     fn names(&mut self, rename: Rename<'_>) -> Result<(), Refusal> {
         self.0.name.iter_mut().try_for_each(rename)?;
@@ -85,6 +103,14 @@ pub(crate) struct Convert {
 
 impl Asks for Convert {
     type Answer = Grant;
+
+    fn hold(&self) -> Duration {
+        self.body.hold.unwrap_or_default().get()
+    }
+
+    fn answer_at_once(&mut self) {
+        self.body.hold = Some(tenure_api::Seconds::ZERO);
+    }
 
     fn names(&mut self, rename: Rename<'_>) -> Result<(), Refusal> {
         rename(&mut self.name)

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tenure_api::ChangesQuery;
 use tenure_core::{Prefix, SessionHandle};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Failure, SessionEvent, Told};
 use crate::backend::call::Asks;
@@ -25,6 +26,12 @@ pub(crate) use tls::Credentials;
 
 /// How long an answer may take beyond what it was allowed to be held back.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Most calls under way at once; with those below less than a server allows one address by default (256).
+const CALLS_MAX: usize = 64;
+/// Most answers held back at once: whoever waits beyond asks again every now and then.
+const HELD_MAX: usize = 96;
+/// Most keep-alives under way at once.
+const PULSES_MAX: usize = 32;
 /// Largest answer read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How often a connection that carries many calls is asked whether it is alive.
@@ -39,10 +46,25 @@ pub(crate) struct Remote {
     /// The server that answered last.
     current: Arc<AtomicUsize>,
     api_key: Option<ApiKey>,
-    /// Carries what may be held back for long.
-    calls: Client,
-    /// Carries keep-alives alone, so that a connection full of waiting calls never delays one.
-    pulse: Client,
+    calls: Lane,
+    /// Answers that are held back.
+    holds: Lane,
+    /// Keep-alives alone: nothing else may delay one.
+    pulses: Lane,
+}
+
+/// Connections for one kind of call, so that no kind is kept waiting by another.
+#[derive(Clone)]
+struct Lane {
+    client: Client,
+    places: Arc<Semaphore>,
+}
+
+impl Lane {
+    /// Waits for a place among the connections.
+    async fn enter(&self) -> SemaphorePermit<'_> {
+        self.places.acquire().await.expect("places are never closed")
+    }
 }
 
 /// One call as HTTP.
@@ -51,14 +73,12 @@ pub(crate) struct HttpCall {
     /// Begins with a slash; every segment is encoded.
     path: String,
     body: Option<Vec<u8>>,
-    /// How long the server may hold the answer back.
-    hold: Duration,
 }
 
 impl HttpCall {
     fn get(path: impl Into<String>) -> Self {
         let path = path.into();
-        HttpCall { method: Method::GET, path, body: None, hold: Duration::ZERO }
+        HttpCall { method: Method::GET, path, body: None }
     }
 
     fn post(path: impl Into<String>, body: &impl Serialize) -> Self {
@@ -68,10 +88,6 @@ impl HttpCall {
 
     fn delete(path: impl Into<String>) -> Self {
         HttpCall { method: Method::DELETE, ..HttpCall::get(path) }
-    }
-
-    fn held(self, hold: Duration) -> Self {
-        HttpCall { hold, ..self }
     }
 }
 
@@ -97,25 +113,55 @@ impl Remote {
             client.map_err(|error| with_sources(&error))
         };
         let current = Arc::new(AtomicUsize::new(0));
-        Ok(Remote { servers: servers.into(), current, api_key, calls: client()?, pulse: client()? })
+        let lane = |places| -> Result<Lane, String> {
+            Ok(Lane { client: client()?, places: Arc::new(Semaphore::new(places)) })
+        };
+        Ok(Remote {
+            servers: servers.into(),
+            current,
+            api_key,
+            calls: lane(CALLS_MAX)?,
+            holds: lane(HELD_MAX)?,
+            pulses: lane(PULSES_MAX)?,
+        })
     }
 
     /// Sends a call to the server that answered last, and to the others in turn where it cannot have arrived.
     pub(crate) async fn call<C: ByHttp>(&self, call: &C) -> Result<<C as Asks>::Answer, Failure> {
-        let call = call.to_http();
-        let client = if C::IS_PULSE { &self.pulse } else { &self.calls };
+        // Where all places for held answers are taken, the answer comes at once: the place in the queue is kept.
+        let held = (!call.hold().is_zero()).then(|| self.holds.places.try_acquire());
+        let mut call = call.clone();
+        let (lane, _place) = match held {
+            Some(Ok(place)) => (&self.holds, place),
+            Some(Err(_)) => {
+                call.answer_at_once();
+                (&self.calls, self.calls.enter().await)
+            }
+            None if C::IS_PULSE => (&self.pulses, self.pulses.enter().await),
+            None => (&self.calls, self.calls.enter().await),
+        };
+        let body = self.call_each(&lane.client, &call.to_http(), call.hold()).await?;
+        C::from_http(&body)
+    }
+
+    async fn call_each(
+        &self,
+        client: &Client,
+        call: &HttpCall,
+        hold: Duration,
+    ) -> Result<Vec<u8>, Failure> {
         let first = self.current.load(Ordering::Relaxed);
         let mut failure = Failure::Unavailable { retry_after: Duration::ZERO, why: String::new() };
         for turn in 0..self.servers.len() {
             let index = (first + turn) % self.servers.len();
-            failure = match self.call_one(client, index, &call).await {
+            match self.call_one(client, index, call, hold).await {
                 Ok(body) => {
                     self.current.store(index, Ordering::Relaxed);
-                    return C::from_http(&body);
+                    return Ok(body);
                 }
-                Err(unavailable @ Failure::Unavailable { .. }) => unavailable,
+                Err(unavailable @ Failure::Unavailable { .. }) => failure = unavailable,
                 Err(other) => return Err(other),
-            };
+            }
         }
         Err(failure)
     }
@@ -125,10 +171,11 @@ impl Remote {
         client: &Client,
         index: usize,
         call: &HttpCall,
+        hold: Duration,
     ) -> Result<Vec<u8>, Failure> {
         let url = format!("{}{}", self.servers[index], call.path);
         let mut request = self.signed(client.request(call.method.clone(), url));
-        request = request.timeout(call.hold + ANSWER_MAX);
+        request = request.timeout(hold + ANSWER_MAX);
         if let Some(body) = &call.body {
             request = request
                 .header(reqwest::header::CONTENT_TYPE, "application/json")
@@ -138,8 +185,7 @@ impl Remote {
         let status = response.status().as_u16();
         let is_success = response.status().is_success();
         let retry_after = problem::retry_after(response.headers());
-        let body = read_bounded(response).await;
-        match body {
+        match read_bounded(response).await {
             Ok(body) if is_success => Ok(body),
             Ok(body) => Err(problem::failure(status, retry_after, &body)),
             // The status alone says whether it may have happened.
@@ -163,7 +209,7 @@ impl Remote {
     ) -> Result<Response, Failure> {
         let index = self.current.load(Ordering::Relaxed);
         let url = format!("{}{path}", self.servers[index]);
-        let mut request = self.signed(self.calls.get(url));
+        let mut request = self.signed(self.calls.client.get(url));
         request = request.header(reqwest::header::ACCEPT, "text/event-stream");
         if let Some(session) = session {
             request = request.header("Tenure-Session", session.to_string());

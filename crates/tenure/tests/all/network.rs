@@ -195,3 +195,38 @@ async fn two_processes_cannot_open_one_directory() {
     let again = Tenure::connect(&url).await.unwrap();
     assert!(again.lock("a").acquire().await.unwrap().token() > token, "tokens outlive the process");
 }
+
+#[tokio::test]
+async fn more_waiters_than_connections_all_get_their_turn() {
+    let server = Server::start("memory");
+    let (one, two) = (server.client().await, server.client().await);
+    let mut changes = watch(&two, "a").await;
+    let holder = two.lock("a").acquire().await.unwrap();
+    let waiting: Vec<_> = (0..400)
+        .map(|_| {
+            let one = one.clone();
+            tokio::spawn(async move { one.lock("a").shared().acquire().await.unwrap() })
+        })
+        .collect();
+    for _ in 0..400 {
+        until(&mut changes, ActionName::Queued).await;
+    }
+    // Other calls are not kept waiting by those who wait.
+    one.lock("b").acquire().await.unwrap().release().await.unwrap();
+    holder.release().await.unwrap();
+    let grants = soon(futures::future::try_join_all(waiting)).await.unwrap();
+    assert_eq!(one.why("a").await.unwrap().holders.len(), 400);
+    drop(grants);
+}
+
+#[tokio::test]
+async fn many_who_need_a_session_of_a_server_that_is_gone_do_not_wait_in_turn() {
+    let mut server = Server::start("memory");
+    let patience = Duration::from_millis(300);
+    let tenure = server.connect().retry(patience).connect().await.unwrap();
+    server.stop();
+    let tries = (0..50).map(|_| tenure.lock("a").try_acquire());
+    let all = futures::future::join_all(tries);
+    let all = tokio::time::timeout(patience * 10, all).await.expect("not one after the other");
+    assert!(all.iter().all(|tried| matches!(tried, Err(Error::Unavailable { .. }))));
+}

@@ -60,10 +60,8 @@ macro_rules! routes {
 }
 
 routes! {
-    Acquire: |c| HttpCall::post("/v1/acquire", &c.0).held(c.0.hold.unwrap_or_default().get());
-    Convert: |c| {
-        HttpCall::post(lock(&c.name, "convert"), &c.body).held(c.body.hold.unwrap_or_default().get())
-    };
+    Acquire: |c| HttpCall::post("/v1/acquire", &c.0);
+    Convert: |c| HttpCall::post(lock(&c.name, "convert"), &c.body);
     HandOver: |c| HttpCall::post(lock(&c.name, "hand_over"), &c.body);
     Renew: |c| HttpCall::post("/v1/renew", &c.0);
     Release: |c| HttpCall::post("/v1/release", &c.0);
