@@ -24,8 +24,7 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
 
 /// Reached when flags stand before the command's name.
 pub(crate) fn explain(arguments: &Arguments) -> Result<(), Failure> {
-    let words = arguments.words.len();
-    Err(Failure::usage(format!(
-        "doubledutch comes first on the line, before its {words} words and any flag"
-    )))
+    let words: Vec<_> = arguments.words.iter().map(|word| word.to_string_lossy()).collect();
+    let line = words.join(" ");
+    Err(Failure::usage(format!("no flag goes before it, say: tenure doubledutch {line}")))
 }

@@ -23,7 +23,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), &[])
+        Self::start_in(tempfile::tempdir().unwrap(), "127.0.0.1:0", &[])
     }
 
     /// With a self-signed certificate for this name.
@@ -34,29 +34,20 @@ impl Server {
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let flags = ["--tls-cert", "server.crt", "--tls-key", "server.key"];
-        Self::start_in(home, &flags)
+        Self::start_in(home, "127.0.0.1:0", &flags)
     }
 
-    fn start_in(home: tempfile::TempDir, flags: &[&str]) -> Self {
-        let data = home.path().join("data");
-        let mut process = clean(TENURE, home.path())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .args(flags)
-            .env("TENURE_CONFIG", empty_config(home.path()))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let said = lines.find_map(|line| {
-            let line = line.unwrap();
-            line.split_once(" serving at ").map(|(_, url)| url.to_owned())
-        });
-        let url = said.expect("the server says where it serves");
-        // It goes on saying things, and must not find the pipe closed.
-        std::thread::spawn(move || lines.for_each(drop));
+    fn start_in(home: tempfile::TempDir, listen: &str, flags: &[&str]) -> Self {
+        let (process, url) = launch(home.path(), listen, flags);
         Server { process, url, home }
+    }
+
+    /// Kills it and starts another one on its data, where it was.
+    pub(crate) fn kill_and_start_again(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let address = self.url.strip_prefix("http://").unwrap().to_owned();
+        (self.process, self.url) = launch(self.home.path(), &address, &[]);
     }
 
     /// The program, told where the server is and with its key.
@@ -108,6 +99,27 @@ impl Server {
             self.json(&["why", name])["queue_length"] == waiters
         });
     }
+}
+
+/// Starts a server and waits until it says where it serves.
+fn launch(home: &Path, listen: &str, flags: &[&str]) -> (Child, String) {
+    let mut process = clean(TENURE, home)
+        .args(["serve", "--listen", listen, "--data", "data"])
+        .args(flags)
+        .env("TENURE_CONFIG", empty_config(home))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let said = lines.find_map(|line| {
+        let line = line.unwrap();
+        line.split_once(" serving at ").map(|(_, url)| url.to_owned())
+    });
+    let url = said.expect("the server says where it serves");
+    // It goes on saying things, and must not find the pipe closed.
+    std::thread::spawn(move || lines.for_each(drop));
+    (process, url)
 }
 
 impl Drop for Server {

@@ -118,6 +118,24 @@ fn a_server_that_dies_stops_the_command_in_time() {
 }
 
 #[test]
+fn a_server_that_dies_and_comes_back_costs_nobody_the_lock() {
+    let mut server = Server::start();
+    let script = "echo $$; read line; echo \"went on with $TENURE_TOKEN\"";
+    let (mut wrapper, _) = holder(&server, &[], script);
+    let waiter = Process::start(&mut server.tenure(["lock", "deploy", "--", "echo", "next"]));
+    server.await_waiters("deploy", 1);
+    let token = server.json(&["who", "deploy"])[0]["token"].to_string();
+    server.kill_and_start_again();
+    server.await_waiters("deploy", 1);
+    wrapper.write("\n");
+    assert_eq!(wrapper.line(), format!("went on with {token}"));
+    let done = wrapper.end();
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    let next = waiter.end();
+    assert_eq!((next.code, next.stdout.as_str()), (0, "next\n"), "{}", next.stderr);
+}
+
+#[test]
 fn a_command_gets_its_grace_before_it_is_killed() {
     let server = Server::start();
     let script = "trap 'echo tidied; exit 0' TERM; echo $$; while :; do sleep 0.02; done";
