@@ -4,16 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_api::{
-    AcquireRequest, ConvertRequest, Grant as WireGrant, HandOverRequest, Mode, RenewRequest,
-    Seconds,
-};
+use tenure_api::{AcquireRequest, Grant as WireGrant, HandOverRequest, Seconds};
 use tenure_core::{Lease, LockName, RequestId, limits};
 
-use crate::backend::call::{Acquire, Call, Convert, HandOver, Renew};
+use crate::backend::call::{Acquire, Call, HandOver};
 use crate::backend::{Denied, Failure, MayHaveHappened};
 use crate::clock::Moment;
 use crate::connection::Connection;
+use crate::course::{Course, Next};
 use crate::dice;
 use crate::error::{AcquireError, Error, GrantError, Held, Loss, LossReason, Refusal};
 use crate::grant::{Grant, GrantHandle};
@@ -21,15 +19,12 @@ use crate::holding::{Facts, Holding, Life};
 use crate::keeping;
 use crate::promise::Promise;
 use crate::request::Wish;
-use crate::retry;
 use crate::returns::{Bound, GivenUp, Return};
 use crate::session::Session;
 use crate::tenure::Shared;
 
 /// Longest time one answer is held back: below what balancers allow.
-const HOLD_MAX: Duration = Duration::from_secs(25);
-/// How long to wait with asking for an answer again that nobody held back. Well below the time a place is kept.
-const ASK_AGAIN_PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(25);
 /// How often one request is asked under a new id because the old one turned out to be over.
 const IDS_MAX: u32 = 3;
 
@@ -164,131 +159,6 @@ pub(crate) async fn resume(shared: Arc<Shared>, handle: GrantHandle) -> Result<G
         }
         Err(Unsettled::Answer(asked)) => Err(GrantError::Other(asked.into())),
     }
-}
-
-/// What became of a grant that was to be left to another process.
-pub(crate) async fn leave_for(
-    connection: Arc<Connection>,
-    holding: Arc<Holding>,
-    good_for: Duration,
-) -> Result<GrantHandle, GrantError> {
-    let (lease, tokens) = match &holding.life {
-        Life::Own { .. } => {
-            let ttl = Some(Seconds(good_for));
-            let body = RenewRequest { lease: Some(holding.lease), ttl, ..RenewRequest::default() };
-            settled(&connection, &holding, Renew(body)).await?;
-            (holding.lease, holding.tokens.clone())
-        }
-        Life::Session(_) => {
-            let body = HandOverRequest {
-                lease: holding.lease,
-                session: None,
-                ttl: Some(Seconds(good_for)),
-                request_id: Some(dice::request_id()),
-            };
-            let call = HandOver { name: holding.name.clone(), body };
-            let granted = settled(&connection, &holding, call).await?;
-            let lease = granted.lease.ok_or_else(no_lease)?;
-            (lease, granted.tokens().into_iter().collect())
-        }
-    };
-    Ok(GrantHandle::new(holding.name.clone(), tokens, lease))
-}
-
-fn no_lease() -> GrantError {
-    GrantError::Other(Error::NotUnderstood { why: "a grant without a lease".into() })
-}
-
-/// A call about a grant, repeated while the grant lasts.
-pub(crate) async fn settled<C: Call>(
-    connection: &Connection,
-    holding: &Holding,
-    call: C,
-) -> Result<C::Answer, GrantError> {
-    let lost = holding.lost();
-    let over = async {
-        lost.await;
-    };
-    match connection.insist_until(call, over).await {
-        Some(Ok(answer)) => Ok(answer),
-        Some(Err(failure)) => Err(about(holding, failure)),
-        None => Err(GrantError::Lost(holding.lose(LossReason::Unreachable))),
-    }
-}
-
-/// What a failure says about a grant.
-pub(crate) fn about(holding: &Holding, failure: Failure) -> GrantError {
-    match failure {
-        Failure::Denied(denied) => match *denied {
-            Denied::Lost(reason) => GrantError::Lost(holding.lose(reason)),
-            Denied::SessionEnded(_) => GrantError::Lost(holding.lose(LossReason::SessionEnded)),
-            other => GrantError::Other(Failure::denied(other).into()),
-        },
-        other => GrantError::Other(other.into()),
-    }
-}
-
-/// What became of a conversion.
-pub(crate) enum Converted {
-    Granted { tokens: Vec<(LockName, tenure_core::Token)>, promise: Promise },
-    Denied(Denied),
-    Failed(GrantError),
-}
-
-/// Changes the mode of a grant, asking again while it waits and the grant lasts.
-pub(crate) async fn convert(
-    connection: Arc<Connection>,
-    holding: Arc<Holding>,
-    mode: Mode,
-    wait: Duration,
-) -> Converted {
-    let wait = wait.min(limits::WAIT_MAX);
-    let body = ConvertRequest {
-        lease: holding.lease,
-        mode,
-        wait: Some(Seconds(wait)),
-        hold: Some(Seconds(wait.min(HOLD_MAX))),
-    };
-    let call = Convert { name: holding.name.clone(), body };
-    loop {
-        let sent = Moment::now();
-        match settled_or_denied(&connection, &holding, call.clone()).await {
-            Ok(granted) => {
-                let promise =
-                    Promise::of(sent, granted.since_request.get(), granted.valid_for.get());
-                return Converted::Granted { tokens: granted.tokens(), promise };
-            }
-            Err(failure) if is_waiting(&failure) => {
-                if let Next::Pause(pause) = ask_again(Moment::now().since(sent), dice::die()) {
-                    tokio::time::sleep(pause).await;
-                }
-            }
-            Err(Failure::Denied(denied)) if is_of_the_lock(&denied) => {
-                return Converted::Denied(*denied);
-            }
-            Err(failure) => return Converted::Failed(about(&holding, failure)),
-        }
-    }
-}
-
-fn is_of_the_lock(denied: &Denied) -> bool {
-    matches!(denied, Denied::Held(_) | Denied::TimedOut(_) | Denied::Deadlock(_))
-}
-
-async fn settled_or_denied<C: Call>(
-    connection: &Connection,
-    holding: &Holding,
-    call: C,
-) -> Result<C::Answer, Failure> {
-    let lost = holding.lost();
-    let over = async {
-        lost.await;
-    };
-    let answer = connection.insist_until(call, over).await;
-    answer.unwrap_or_else(|| {
-        let loss = holding.lose(LossReason::Unreachable);
-        Err(Failure::denied(Denied::Lost(loss.reason)))
-    })
 }
 
 /// One request under one id. If it is dropped before its outcome is known, it is given up in the background: then it
@@ -449,72 +319,6 @@ impl Drop for Asking {
     }
 }
 
-/// How asking goes on, decided from what was answered and the time alone.
-struct Course {
-    began: Moment,
-    wait: Option<Duration>,
-    patience: Duration,
-    failures: u32,
-    was_queued: bool,
-    may_have_happened: MayHaveHappened,
-}
-
-fn is_waiting(failure: &Failure) -> bool {
-    matches!(failure, Failure::Denied(denied) if **denied == Denied::Waiting)
-}
-
-/// An answer that was held back is asked for again at once; one that was not, after a pause.
-fn ask_again(answered_after: Duration, die: u8) -> Next {
-    if answered_after >= ASK_AGAIN_PAUSE {
-        return Next::AskAgain;
-    }
-    Next::Pause(ASK_AGAIN_PAUSE / 2 + ASK_AGAIN_PAUSE.mul_f64(f64::from(die) / 255.0))
-}
-
-#[derive(Debug, PartialEq)]
-enum Next {
-    /// At once, with the same id.
-    AskAgain,
-    /// After a pause, with the same id.
-    Pause(Duration),
-    /// That was the answer.
-    Over,
-    /// There will be no answer in time.
-    GiveUp,
-}
-
-impl Course {
-    fn new(began: Moment, wait: Option<Duration>, patience: Duration) -> Self {
-        let may_have_happened = MayHaveHappened(false);
-        Course { began, wait, patience, failures: 0, was_queued: false, may_have_happened }
-    }
-
-    /// What to do after a failure of an attempt that was sent at `sent`.
-    fn next(&mut self, failure: &Failure, sent: Moment, now: Moment, die: u8) -> Next {
-        if is_waiting(failure) {
-            self.failures = 0;
-            self.was_queued = true;
-            return ask_again(now.since(sent), die);
-        }
-        let Some(may) = failure.is_passing() else { return Next::Over };
-        self.may_have_happened.0 |= may.0;
-        self.failures += 1;
-        let pause = retry::pause(self.failures, failure.retry_after(), die);
-        let is_too_late = self.goes_on_for().is_some_and(|span| now + pause >= self.began + span);
-        if is_too_late { Next::GiveUp } else { Next::Pause(pause) }
-    }
-
-    /// How long it is worth to go on: patience for a first answer, then as long as the place in the queue is good for,
-    /// and patience on top for the answer that it has passed.
-    fn goes_on_for(&self) -> Option<Duration> {
-        match (self.wait, self.was_queued) {
-            (Some(wait), _) => Some(wait.saturating_add(self.patience)),
-            (None, false) => Some(self.patience),
-            (None, true) => None,
-        }
-    }
-}
-
 /// A grant for which only the lease is known: what is asked for it by hand.
 pub(crate) async fn acquire_by_hand(
     connection: Arc<Connection>,
@@ -565,69 +369,5 @@ pub(crate) async fn hand_over_by_hand(
         }
         Err(Unsettled::Answer(asked)) => Err(asked),
         Err(Unsettled::AskAnew) => Err(Asked::Denied(Denied::Lost(LossReason::Unknown))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn unavailable() -> Failure {
-        Failure::Unavailable { retry_after: Duration::ZERO, why: "gone".into() }
-    }
-
-    fn course(wait: Option<Duration>) -> (Course, Moment) {
-        let began = Moment::now();
-        (Course::new(began, wait, SECOND * 10), began)
-    }
-
-    #[test]
-    fn a_first_answer_is_awaited_with_patience_only() {
-        let (mut course, began) = course(None);
-        assert!(matches!(course.next(&unavailable(), began, began, 0), Next::Pause(_)));
-        assert_eq!(course.next(&unavailable(), began, began + SECOND * 11, 0), Next::GiveUp);
-        assert!(!course.may_have_happened.0);
-    }
-
-    #[test]
-    fn who_stands_in_the_queue_goes_on_for_ever() {
-        let (mut course, began) = course(None);
-        let held_back = began + SECOND * 25;
-        let next = course.next(&Failure::denied(Denied::Waiting), began, held_back, 0);
-        assert_eq!(next, Next::AskAgain);
-        let at_once = course.next(&Failure::denied(Denied::Waiting), began, began, 0);
-        assert!(matches!(at_once, Next::Pause(_)), "{at_once:?}");
-        let next = course.next(&unavailable(), began, began + SECOND * 10_000, 0);
-        assert!(matches!(next, Next::Pause(_)), "{next:?}");
-    }
-
-    #[test]
-    fn a_bounded_wait_ends_with_its_bound_and_some_patience() {
-        let (mut course, began) = course(Some(SECOND * 60));
-        course.next(&Failure::denied(Denied::Waiting), began, began, 0);
-        assert!(matches!(
-            course.next(&unavailable(), began, began + SECOND * 65, 0),
-            Next::Pause(_)
-        ));
-        assert_eq!(course.next(&unavailable(), began, began + SECOND * 71, 0), Next::GiveUp);
-    }
-
-    #[test]
-    fn once_it_may_have_happened_it_stays_so() {
-        let (mut course, began) = course(Some(Duration::ZERO));
-        course.next(&Failure::Unknown("cut".into()), began, began, 0);
-        course.next(&unavailable(), began, began, 0);
-        assert!(course.may_have_happened.0);
-    }
-
-    #[test]
-    fn a_refusal_is_the_answer() {
-        let (mut course, began) = course(None);
-        let refusal = Failure::Refused(Refusal::field("name", "is wrong"));
-        assert_eq!(course.next(&refusal, began, began, 0), Next::Over);
-        let held = Failure::denied(Denied::Held(Held::default()));
-        assert_eq!(course.next(&held, began, began, 0), Next::Over);
     }
 }

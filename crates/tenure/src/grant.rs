@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tenure_api::{Mode, ReleaseRequest, RenewRequest};
 use tenure_core::{Lease, LockName, Note, Owner as OwnerText, SessionHandle, Token};
 
-use crate::asking::{self, Converted};
+use crate::asking;
 use crate::backend::call::{Release, Renew};
 use crate::backend::{Denied, Failure};
 use crate::clock::Moment;
@@ -22,6 +22,7 @@ use crate::holding::{Facts, Holding, Life, Recall, State};
 use crate::keeping;
 use crate::promise::Promise;
 use crate::returns::{Bound, Leaving, Return};
+use crate::settling::{self, Converted};
 use crate::tenure::Shared;
 use crate::text::IntoText;
 
@@ -131,7 +132,7 @@ impl Grant {
         let lease = Some(self.holding.lease);
         let body = RenewRequest { lease, note: Some(note), ..RenewRequest::default() };
         let (connection, holding) = (self.shared.connection.clone(), self.holding.clone());
-        let settled = async move { asking::settled(&connection, &holding, Renew(body)).await };
+        let settled = async move { settling::settled(&connection, &holding, Renew(body)).await };
         self.shared.run(settled).await??;
         Ok(())
     }
@@ -164,7 +165,7 @@ impl Grant {
 
     async fn convert(&self, mode: Mode, wait: Duration) -> Result<Converted, Error> {
         let (connection, holding) = (self.shared.connection.clone(), self.holding.clone());
-        self.shared.run(asking::convert(connection, holding, mode, wait)).await
+        self.shared.run(settling::convert(connection, holding, mode, wait)).await
     }
 
     /// The same grant with the tokens of an upgrade.
@@ -196,7 +197,7 @@ impl Grant {
     /// hung on this connection's session does not any more, and has a new token.
     pub async fn into_handle(mut self, good_for: Duration) -> Result<GrantHandle, GrantError> {
         let (connection, holding) = (self.shared.connection.clone(), self.holding.clone());
-        let handle = self.shared.run(asking::leave_for(connection, holding, good_for)).await??;
+        let handle = self.shared.run(settling::leave_for(connection, holding, good_for)).await??;
         self.is_given_back = true;
         Ok(handle)
     }
@@ -213,7 +214,7 @@ impl Grant {
             ..ReleaseRequest::default()
         };
         let (connection, holding) = (self.shared.connection.clone(), self.holding.clone());
-        let released = async move { asking::settled(&connection, &holding, Release(body)).await };
+        let released = async move { settling::settled(&connection, &holding, Release(body)).await };
         let settled = self.shared.run(released).await.unwrap_or_else(|error| Err(error.into()));
         match settled {
             Ok(_) => {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tenure_api::{RenewRequest, Seconds};
 use tokio::sync::watch;
 
-use crate::asking;
 use crate::backend::call::Renew;
 use crate::clock::{Moment, sleep_until};
 use crate::connection::Connection;
@@ -15,6 +14,7 @@ use crate::error::{GrantError, LossReason};
 use crate::holding::{Facts, Holding, Life, Recall};
 use crate::promise::Promise;
 use crate::retry;
+use crate::settling;
 
 /// Longest wait for the answer to one renewal.
 const RENEW_MAX: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ async fn renew_once(
         Ok(Ok(renewed)) => renewed,
         Ok(Err(failure)) => {
             let retry_after = failure.retry_after();
-            if let GrantError::Other(error) = asking::about(holding, failure) {
+            if let GrantError::Other(error) = settling::about(holding, failure) {
                 tracing::debug!(event = "renewal_failed", %error);
             }
             return Err(retry_after);
