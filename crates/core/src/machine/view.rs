@@ -103,18 +103,21 @@ impl Machine {
         let wanted = |lock: &Lock| {
             (!page.held || !lock.holders.is_empty()) && (!page.waited || lock.queue_length() > 0)
         };
+        // A page begins where the last one ended, without a look at all that came before it.
+        let from = match page.sort {
+            Sort::Name if page.after >= page.prefix && !page.after.is_empty() => {
+                std::ops::Bound::Excluded(page.after)
+            }
+            _ => std::ops::Bound::Included(page.prefix),
+        };
         let covered = self
             .state
             .locks
-            .range::<str, _>((std::ops::Bound::Included(page.prefix), std::ops::Bound::Unbounded))
+            .range::<str, _>((from, std::ops::Bound::Unbounded))
             .take_while(|(name, _)| name.as_str().starts_with(page.prefix));
         let matching = covered.filter(|(_, lock)| wanted(lock));
         let names: Vec<&LockName> = match page.sort {
-            Sort::Name => matching
-                .filter(|(name, _)| page.after.is_empty() || name.as_str() > page.after)
-                .take(limit)
-                .map(|(name, _)| name)
-                .collect(),
+            Sort::Name => matching.take(limit).map(|(name, _)| name).collect(),
             Sort::Waiters => top(matching, limit, |lock| lock.queue_length() as u128),
             Sort::HeldFor => top(matching, limit, |lock| self.oldest_hold(lock).as_micros()),
         };

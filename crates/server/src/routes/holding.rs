@@ -209,8 +209,9 @@ async fn release_one(
     target: Target,
 ) -> Result<Response, Refused> {
     let release = release(call, caller, request, name, target)?;
-    let Reply { answer, .. } = call.submit(Command::Release(Box::new(release))).await?;
-    released(call, caller, answer)
+    let named = release.request.clone();
+    let submitted = call.submit(Command::Release(Box::new(release))).await;
+    released(call, caller, submitted.map_err(|refused| refused.of_request(named))?.answer)
 }
 
 /// Gives up a request by its id, in whatever state it is.
@@ -224,9 +225,10 @@ async fn cancel(
     if request.names.is_empty() && !caller.prefixes.is_empty() {
         return Err(Refused::missing("name"));
     }
+    let named = Some(id.clone());
     let cancel = Cancel { caller: caller.caller(), names: request.names, session, request: id };
-    let Reply { answer, .. } = call.submit(Command::Cancel(Box::new(cancel))).await?;
-    released(call, caller, answer)
+    let submitted = call.submit(Command::Cancel(Box::new(cancel))).await;
+    released(call, caller, submitted.map_err(|refused| refused.of_request(named))?.answer)
 }
 
 fn released(call: &Call, caller: &Identity, answer: Answer) -> Result<Response, Refused> {
@@ -373,8 +375,8 @@ pub(super) async fn hand_over(mut call: Box<Call>, name: &str) -> Result<Respons
         new_lease: LeaseRecord::Plain(call::fresh_lease()?),
         request: call::request_name(&named),
     };
-    let Reply { answer, .. } = call.submit(Command::HandOver(Box::new(hand_over))).await?;
-    match answer {
+    let submitted = call.submit(Command::HandOver(Box::new(hand_over))).await;
+    match submitted.map_err(|refused| refused.of_request(named.clone()))?.answer {
         Answer::Granted(granted) => call.ok(&grant(*granted, Duration::ZERO, Shape::One)),
         Answer::Refused(refusal) => Err(Refused::of(*refusal, &caller).of_request(named)),
         other => Err(Refused::bug(&format!("a hand-over was answered with {other:?}"))),

@@ -47,8 +47,8 @@ pub(super) async fn open(mut call: Box<Call>) -> Result<Response, Refused> {
         request: call::request_name(&named),
         secret: SessionSecret::from_random(call::dice()?),
     };
-    let Reply { answer, .. } = call.submit(Command::OpenSession(Box::new(open))).await?;
-    match answer {
+    let submitted = call.submit(Command::OpenSession(Box::new(open))).await;
+    match submitted.map_err(|refused| refused.of_request(named.clone()))?.answer {
         Answer::Opened(opened) => {
             let answer = SessionOpened {
                 id: opened.session.id,
