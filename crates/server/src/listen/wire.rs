@@ -12,11 +12,21 @@ use super::crowd::Vitals;
 pub(super) struct Wire<S> {
     stream: S,
     vitals: Arc<Vitals>,
+    head: Head,
 }
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, vitals: Arc<Vitals>) -> Self {
-        Wire { stream, vitals }
+        Wire { stream, vitals, head: Head::default() }
+    }
+
+    fn listen(&mut self, bytes: &[u8]) {
+        if self.vitals.heard() {
+            self.head = Head { goes_on: true, ..Head::default() };
+        }
+        if self.head.goes_on && self.head.is_ambiguous_with(bytes) {
+            self.vitals.distrust();
+        }
     }
 
     fn note<T>(&self, sent: Poll<T>) -> Poll<T> {
@@ -34,29 +44,61 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let new = &buffer.filled()[before..];
-        if !new.is_empty() && self.vitals.heard() && is_ambiguous(new) {
-            self.vitals.distrust();
+        if !new.is_empty() {
+            self.listen(new);
         }
         read
     }
 }
 
-/// Whether a head has both `Content-Length` and `Transfer-Encoding`, which two programs on the way may read in two
-/// ways (RFC 9112 §6.3). Hyper takes the chunks, hides the length and closes after the answer, which is safe; that it
-/// is also refused with a 400 is decided here, where the length can still be seen. A head that comes in pieces, or
-/// behind another one, gets only hyper's treatment.
-fn is_ambiguous(bytes: &[u8]) -> bool {
-    let (mut length, mut encoding, mut begin) = (false, false, 0);
-    for end in memchr::memchr_iter(b'\n', bytes) {
-        let line = &bytes[begin..end];
-        if line.trim_ascii_end().is_empty() {
-            break;
+/// What has been seen of a request's head: whether it has both `Content-Length` and `Transfer-Encoding`, which two
+/// programs on the way may read in two ways (RFC 9112 §6.3). Hyper takes the chunks, hides the length and closes after
+/// the answer, which is safe; that it is also refused with a 400 is decided here, where the length can still be seen.
+/// A head that came in one packet behind another request gets only hyper's treatment.
+#[derive(Default)]
+struct Head {
+    goes_on: bool,
+    length: bool,
+    encoding: bool,
+    /// The beginning of the line that is being read.
+    line: [u8; LINE_BYTES_KEPT],
+    kept: usize,
+}
+
+/// Enough of a line to know the two names.
+const LINE_BYTES_KEPT: usize = 18;
+
+impl Head {
+    /// Goes on with the bytes that came next.
+    fn is_ambiguous_with(&mut self, bytes: &[u8]) -> bool {
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            self.keep(&bytes[begin..end]);
+            begin = end + 1;
+            if !self.end_line() {
+                self.goes_on = false;
+                return self.length && self.encoding;
+            }
         }
-        length |= has_name(line, b"content-length");
-        encoding |= has_name(line, b"transfer-encoding");
-        begin = end + 1;
+        self.keep(&bytes[begin..]);
+        false
     }
-    length && encoding
+
+    fn keep(&mut self, part: &[u8]) {
+        let part = &part[..part.len().min(LINE_BYTES_KEPT - self.kept)];
+        self.line[self.kept..self.kept + part.len()].copy_from_slice(part);
+        self.kept += part.len();
+    }
+
+    /// Notes what the line was. False if it was empty: the head is over.
+    fn end_line(&mut self) -> bool {
+        let line = &self.line[..self.kept];
+        self.length |= has_name(line, b"content-length");
+        self.encoding |= has_name(line, b"transfer-encoding");
+        let is_empty = line.trim_ascii_end().is_empty();
+        self.kept = 0;
+        !is_empty
+    }
 }
 
 fn has_name(line: &[u8], name: &[u8]) -> bool {
@@ -99,14 +141,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_ambiguous;
+    use super::Head;
+
+    /// Whether the head is ambiguous if its bytes come in parts of this size.
+    fn is_ambiguous(head: &str, part_bytes: usize) -> bool {
+        let mut seen = Head { goes_on: true, ..Head::default() };
+        head.as_bytes().chunks(part_bytes).any(|part| seen.goes_on && seen.is_ambiguous_with(part))
+    }
 
     #[test]
     fn a_head_with_two_lengths_is_seen_and_a_body_is_not_looked_at() {
         let both = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-length: 1\r\n\r\n";
-        assert!(is_ambiguous(both.as_bytes()));
         let one = "POST / HTTP/1.1\r\ncontent-length: 40\r\n\r\ntransfer-encoding: chunked\r\n\r\n";
-        assert!(!is_ambiguous(one.as_bytes()));
-        assert!(!is_ambiguous(b""));
+        for part_bytes in 1..=both.len() + 1 {
+            assert!(is_ambiguous(both, part_bytes), "in parts of {part_bytes}");
+            assert!(!is_ambiguous(one, part_bytes), "in parts of {part_bytes}");
+        }
     }
 }

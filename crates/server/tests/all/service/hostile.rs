@@ -40,7 +40,7 @@ async fn a_length_beside_chunks_is_refused_and_what_follows_is_no_request() {
     ] {
         let smuggled = format!(
             "POST /v1/locks/outer/acquire HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {KEY}\r\n\
-             content-type: application/json\r\n{first}\r\n{second}\r\n\r\n0\r\n\r\n{hidden}"
+             content-type: application/json\r\n{first}\r\n{second}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n{hidden}"
         );
         let answer = exchange(&mut server.connect().await, smuggled.as_bytes()).await;
         assert_eq!(status(&answer), "400", "{answer}");
