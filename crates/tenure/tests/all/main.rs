@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod behavior;
+mod encrypted;
 mod network;
 mod proxy;
 mod scripted;

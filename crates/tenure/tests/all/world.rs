@@ -45,7 +45,7 @@ impl World {
 pub(crate) struct Server {
     pub(crate) proxy: Proxy,
     dir: TempDir,
-    durability: &'static str,
+    overrides: Overrides,
     running: Option<Running>,
 }
 
@@ -55,11 +55,34 @@ struct Running {
 }
 
 impl Server {
-    pub(crate) fn start(durability: &'static str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut server = Server { proxy: Proxy::start(), dir, durability, running: None };
+    /// A server with its data in memory or on `disk`.
+    pub(crate) fn start(durability: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), "", |overrides| {
+            overrides.durability = Some(durability.to_owned());
+        })
+    }
+
+    /// A server with a configuration file and flags of its own.
+    pub(crate) fn start_in(dir: TempDir, file: &str, change: impl FnOnce(&mut Overrides)) -> Self {
+        let path = dir.path().join("tenure.toml");
+        std::fs::write(&path, file).unwrap();
+        let mut overrides = Overrides {
+            config: Some(path),
+            listen: Some(vec!["127.0.0.1:0".to_owned()]),
+            data: Some(dir.path().join("data")),
+            durability: Some("memory".to_owned()),
+            api_key: Some(KEY.to_owned()),
+            ..Overrides::default()
+        };
+        change(&mut overrides);
+        let mut server = Server { proxy: Proxy::start(), dir, overrides, running: None };
         server.run();
         server
+    }
+
+    /// Its directory.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// `http://127.0.0.1:port`, the same for the server's whole life.
@@ -86,24 +109,10 @@ impl Server {
 
     /// Starts it again on the same data.
     pub(crate) fn run(&mut self) {
-        let overrides = Overrides {
-            config: Some(self.empty_file()),
-            listen: Some(vec!["127.0.0.1:0".to_owned()]),
-            data: Some(self.dir.path().join("data")),
-            durability: Some(self.durability.to_owned()),
-            api_key: Some(KEY.to_owned()),
-            ..Overrides::default()
-        };
-        let config = Config::load(&overrides).expect("the test configuration is right");
+        let config = Config::load(&self.overrides).expect("the test configuration is right");
         let (running, address) = Running::start(config);
         self.running = Some(running);
         self.proxy.lead_to(Some(address));
-    }
-
-    fn empty_file(&self) -> std::path::PathBuf {
-        let path = self.dir.path().join("tenure.toml");
-        std::fs::write(&path, "").unwrap();
-        path
     }
 }
 
