@@ -8,14 +8,16 @@ pub(crate) use signals::Signals;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tenure::{Grant, Loss, LossReason, Recall, ReleaseError, State, Tenure};
 use tokio::time::MissedTickBehavior;
 
 use crate::boottime::Boottime;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Output};
-use crate::sentinel::{Deadline, FromSentinel, Launch, Orders, Sentinel, ToSentinel, end_group};
+use crate::sentinel::{
+    Deadline, FromSentinel, Launch, Orders, Sentinel, ToSentinel, end_group, group_is_gone,
+};
 use crate::{environment, words};
 use foreground::Foreground;
 
@@ -26,6 +28,8 @@ const LOOK_MAX: Duration = Duration::from_millis(250);
 const MOVE_MIN: Duration = Duration::from_millis(2);
 /// How long after the command's last moment the sentinel may take to say so; then the wrapper ends the group itself.
 const SENTINEL_LATE_MAX: Duration = Duration::from_millis(100);
+/// How many looks a killed group may take to be gone.
+const GONE_LOOKS: u32 = 25;
 /// How long a look at the history may hold up the last word.
 const HISTORY_MAX: Duration = Duration::from_secs(1);
 /// How many looks in a row must find it late: a wrapper that was frozen itself has its words still to read.
@@ -293,44 +297,43 @@ impl Run<'_> {
     }
 
     async fn finish(self, tenure: &Tenure, ended: Ended) -> Result<u8, Failure> {
-        if let Some(group) = self.sentinel.group() {
+        let group = self.sentinel.group();
+        if let Some(group) = group {
             self.foreground.take_back(group);
         }
         self.sentinel.end();
+        let name = &self.name;
+        let lost =
+            |why: String, then| Failure::new(Exit::Lost, format!("{name} lost ({why}); {then}"));
         if let Some(loss) = self.lost {
             if !self.task.kill {
                 return Err(Failure::silent(Exit::Lost));
             }
-            let why = why_lost(tenure, &loss).await;
-            return Err(Failure::new(
-                Exit::Lost,
-                format!("{} lost ({why}); command stopped", self.name),
-            ));
+            return Err(lost(why_lost(tenure, &loss).await, is_stopped(group).await));
         }
         let by_at_most = self.ends_at.is_some_and(|at| Boottime::now() >= at);
         let released = self.grant.release().await;
-        if let Err(ReleaseError::Lost(loss)) = &released {
-            let why = why_lost(tenure, loss).await;
-            let then = if self.timed { "command stopped" } else { "the command ended by itself" };
-            return Err(Failure::new(Exit::Lost, format!("{} lost ({why}); {then}", self.name)));
-        }
-        if self.timed && !by_at_most {
-            let why = "it could not be renewed in time";
-            return Err(Failure::new(
-                Exit::Lost,
-                format!("{} lost ({why}); command stopped", self.name),
-            ));
-        }
-        if !self.out.quiet {
-            if released.is_err() {
-                output::say(&format!(
-                    "{} may still be held: the server did not answer; it ends by itself",
-                    self.name
+        match &released {
+            Err(ReleaseError::Lost(loss)) => {
+                let by_itself = "the command ended by itself";
+                let then = if self.timed { is_stopped(group).await } else { by_itself };
+                return Err(lost(why_lost(tenure, loss).await, then));
+            }
+            _ if self.timed && !by_at_most => {
+                return Err(lost(
+                    "it could not be renewed in time".into(),
+                    is_stopped(group).await,
                 ));
             }
-            if self.timed {
-                output::say(&format!("{}: command stopped after its time (--at-most)", self.name));
+            Err(_) if !self.out.quiet => {
+                output::say(&format!(
+                    "{name} may still be held: the server did not answer; it ends by itself"
+                ));
             }
+            _ => {}
+        }
+        if self.timed && !self.out.quiet {
+            output::say(&format!("{name}: command stopped after its time (--at-most)"));
         }
         status(ended)
     }
@@ -346,6 +349,18 @@ fn status(ended: Ended) -> Result<u8, Failure> {
             Err(Failure::new(Exit::Given(128 + 9), message))
         }
     }
+}
+
+/// Says truly whether the command is gone: one that runs as another user cannot be signalled.
+async fn is_stopped(group: Option<Pid>) -> &'static str {
+    let Some(group) = group else { return "command not started" };
+    for _ in 0..GONE_LOOKS {
+        if group_is_gone(group) {
+            return "command stopped";
+        }
+        tokio::time::sleep(LOOK_MIN).await;
+    }
+    "THE COMMAND COULD NOT BE STOPPED (does it run as another user?)"
 }
 
 /// Why it was lost, in words. Who broke a lock stands in its history.

@@ -21,7 +21,7 @@ mod runner;
 mod wire;
 
 pub(crate) use command::{Launch, NAME as SENTINEL, Sentinel};
-pub(crate) use group::{SIGNALS_PASSED, end_group};
+pub(crate) use group::{SIGNALS_PASSED, end_group, group_is_gone};
 pub(crate) use orders::Orders;
 pub(crate) use plan::Deadline;
 pub(crate) use runner::{NAME as RUN, run};
@@ -42,7 +42,7 @@ use rustix::time::{
 };
 
 use crate::boottime::Boottime;
-use group::{Status, group_is_gone, peek_end, reap, signal_set, take_stop};
+use group::{Status, peek_end, reap, signal_set, take_stop};
 use plan::{Act, Plan};
 
 /// How often a group that was told to stop is looked at once its leader is dead.

@@ -92,7 +92,7 @@ fn wait_quietly(pid: Pid, options: WaitIdOptions) -> rustix::io::Result<Option<W
 }
 
 /// Whether no member of the group runs any more. Without /proc nobody knows, and then the group counts as alive.
-pub(super) fn group_is_gone(group: Pid) -> bool {
+pub(crate) fn group_is_gone(group: Pid) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
     let group = group.as_raw_nonzero().get();
     !processes.flatten().any(|process| {

@@ -136,6 +136,13 @@ fn a_server_that_dies_and_comes_back_costs_nobody_the_lock() {
 }
 
 #[test]
+fn a_command_may_run_for_many_times_the_ttl() {
+    let server = Server::start();
+    let done = run(&mut server.tenure(["lock", "deploy", "--ttl", "0.3", "--", "sleep", "2"]));
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn a_command_gets_its_grace_before_it_is_killed() {
     let server = Server::start();
     let script = "trap 'echo tidied; exit 0' TERM; echo $$; while :; do sleep 0.02; done";
