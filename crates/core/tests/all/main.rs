@@ -5,3 +5,4 @@ mod commands;
 mod naive;
 mod properties;
 mod scripts;
+mod small_world;
