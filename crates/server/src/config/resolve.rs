@@ -32,7 +32,7 @@ const LATER: [(&str, &str); 7] = [
 /// What flags and environment said; `None`: nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// `--config`. An empty path: no file, not even the one at [`FILE`].
+    /// `--config`. An empty path: no file, not even the default one.
     pub config: Option<PathBuf>,
     /// `--listen`, each.
     pub listen: Option<Vec<String>>,
