@@ -87,7 +87,9 @@ pub(super) struct Vitals {
 }
 
 const STAY: u8 = 0;
+/// After what it owes.
 const FINISH: u8 = 1;
+/// At once.
 const LEAVE: u8 = 2;
 
 /// A connection's place; given back when dropped.
@@ -149,8 +151,8 @@ impl Crowd {
     pub(crate) fn sweep(&self) {
         let now = since(self.began);
         for vitals in self.open.lock().seats.values() {
-            if vitals.dawdles(now, &self.limits) {
-                vitals.ask_to_leave(LEAVE);
+            if let Some(how) = vitals.dawdles(now, &self.limits) {
+                vitals.ask_to_leave(how);
             }
         }
     }
@@ -296,16 +298,22 @@ impl Vitals {
         self.leave.notify_one();
     }
 
-    fn dawdles(&self, now: u64, limits: &ConnectionLimits) -> bool {
+    /// How it is to leave, if its time is over. One that was only silent is let go politely: a request that arrives at
+    /// this very moment is still answered.
+    fn dawdles(&self, now: u64, limits: &ConnectionLimits) -> Option<u8> {
         let over = |since: u64, max: Duration| {
             since != 0 && u128::from(now.saturating_sub(since)) > max.as_millis()
         };
         if over(self.blocked_since.load(Relaxed), STALL_MAX) {
-            return true;
+            return Some(LEAVE);
         }
-        self.in_progress.load(Relaxed) == 0
-            && (over(self.head_since.load(Relaxed), limits.header_timeout)
-                || over(self.active_at.load(Relaxed), limits.idle_timeout))
+        if self.in_progress.load(Relaxed) > 0 {
+            return None;
+        }
+        if over(self.head_since.load(Relaxed), limits.header_timeout) {
+            return Some(LEAVE);
+        }
+        over(self.active_at.load(Relaxed), limits.idle_timeout).then_some(FINISH)
     }
 }
 
@@ -410,17 +418,18 @@ mod tests {
         let limits = &crowd.limits;
         let seat = crowd.seat(from(1)).unwrap();
         let vitals = seat.vitals();
-        assert!(!vitals.dawdles(9_000, limits) && vitals.dawdles(11_000, limits));
+        assert_eq!(vitals.dawdles(9_000, limits), None);
+        assert_eq!(vitals.dawdles(11_000, limits), Some(LEAVE));
         drop(vitals.begin(false));
-        assert!(!vitals.dawdles(60_000, limits), "between requests the longer time counts");
-        assert!(vitals.dawdles(76_000, limits));
+        assert_eq!(vitals.dawdles(60_000, limits), None, "between requests the longer time counts");
+        assert_eq!(vitals.dawdles(76_000, limits), Some(FINISH));
         vitals.heard();
-        assert!(vitals.dawdles(11_000, limits), "a head that has begun must end");
+        assert_eq!(vitals.dawdles(11_000, limits), Some(LEAVE), "a head that has begun must end");
         let _request = vitals.begin(false);
-        assert!(!vitals.dawdles(500_000, limits), "a waiting request is no dawdler");
+        assert_eq!(vitals.dawdles(500_000, limits), None, "a waiting request is no dawdler");
         vitals.blocked(true);
-        assert!(vitals.dawdles(31_000, limits), "but one that does not take its answer is");
+        assert_eq!(vitals.dawdles(31_000, limits), Some(LEAVE), "but one that takes no answer is");
         vitals.blocked(false);
-        assert!(!vitals.dawdles(31_000, limits));
+        assert_eq!(vitals.dawdles(31_000, limits), None);
     }
 }
