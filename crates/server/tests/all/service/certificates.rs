@@ -84,6 +84,10 @@ async fn https_is_spoken_and_http_2_is_agreed_on() {
     let response = old.build().unwrap().get(format!("{}/readyz", server.url)).send().await.unwrap();
     assert_eq!(response.version(), reqwest::Version::HTTP_11);
     assert!(!greets(&server, &Authority::new("stranger")).await);
+    let metrics = client.get(format!("{}/metrics", server.url)).bearer_auth(KEY);
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let left = metrics.lines().find_map(|line| line.strip_prefix("tenure_tls_expiry_seconds "));
+    assert!(left.unwrap().parse::<f64>().unwrap() > 86_400.0);
 }
 
 #[tokio::test]

@@ -99,3 +99,13 @@ async fn what_happens_is_counted() {
     assert_eq!(of("tenure_waiters "), 0.0);
     assert_eq!(of("tenure_ready "), 1.0);
 }
+
+#[tokio::test]
+async fn a_key_that_runs_out_says_when() {
+    let server = Server::memory().await;
+    let key = json!({"name": "soon", "roles": ["read"], "expires": "1h"});
+    let made = server.post("/v1/keys", key).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let left = value(&metrics(&server).await, "tenure_key_expiry_seconds{key=\"soon\"}");
+    assert!((3500.0..=3600.0).contains(&left), "{left}");
+}
