@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod doubledutch;
 mod fixture;
 mod routes;
 mod service;
-mod doubledutch;
