@@ -72,6 +72,9 @@ pub(crate) async fn acquire(shared: Arc<Shared>, wish: Wish) -> Result<Grant, As
     let began = Moment::now();
     let mut ids = 0;
     loop {
+        if let Some(end) = wish.session.as_ref().and_then(|session| session.inner().ended()) {
+            return Err(Error::SessionEnded(end).into());
+        }
         let bound = match (&wish.session, wish.ttl) {
             (Some(session), _) => Bound::Session(session.inner()),
             (None, Some(ttl)) => Bound::own(ttl),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_api::{ManyResult, ReleaseRequest};
+use tenure_api::{Code, ManyResult, ReleaseRequest};
 use tenure_core::{Lease, LockName, RequestId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -162,14 +162,14 @@ async fn release_together(connection: &Connection, together: Vec<Leaving>) -> Ve
 
 /// Whether one of many was not answered for the moment only.
 fn is_passing(results: &[ManyResult], lease: Lease) -> bool {
-    use tenure_api::Code;
     let result = results.iter().find(|result| result.lease == lease);
-    result.is_some_and(|r| matches!(r.code, Some(Code::Unavailable | Code::Unknown)))
+    result.is_some_and(|r| matches!(r.code, Some(Code::Unavailable | Code::Unknown | Code::Limit)))
 }
 
-/// Whether trying again is pointless. What was lost, or is over, is given back.
+/// Whether trying again is pointless. What was lost, or is over, is given back; what met a limit is not.
 fn settles(failure: &Failure) -> bool {
-    failure.is_passing().is_none()
+    let met_limit = matches!(failure, Failure::Refused(refusal) if refusal.code == Code::Limit);
+    failure.is_passing().is_none() && !met_limit
 }
 
 async fn return_single(connection: &Connection, single: Return) -> Option<Return> {

@@ -155,7 +155,8 @@ impl Tenure {
     }
 
     /// Ends the session and with it everything that is held or waited for, gives back what does not hang on it, and
-    /// waits for the answer, 5 s at most. Clones and grants that are still there are of no use afterwards.
+    /// waits for the answer, 5 s at most. Clones and grants that are still there are of no use afterwards; a directory
+    /// can be opened again.
     pub async fn close(self) -> Result<(), Error> {
         let connection = self.shared.connection.clone();
         let closed = self.shared.run(async move { connection.farewell().await }).await;

@@ -5,10 +5,14 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// Longest wait for what cannot be stopped, such as looking up a name.
+const ENDING_MAX: Duration = Duration::from_secs(1);
 
 /// A thread with an executor of its own.
 #[derive(Debug)]
@@ -33,8 +37,9 @@ impl OwnThread {
                     farewell.await;
                 }
             });
-            // Tasks that still run are dropped here, before anybody is told that the thread is over.
-            drop(runtime);
+            // Tasks that still run are dropped here, before anybody is told that the thread is over. A name that is
+            // being looked up is not waited for.
+            runtime.shutdown_timeout(ENDING_MAX);
             let _nobody_may_wait = over.send(());
         })?;
         Ok((OwnThread { handle }, stop, is_over))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure::api::ActionName;
-use tenure::{LossReason, State, Tenure, Whose};
+use tenure::{Error, LossReason, State, Tenure, Whose};
 
 use crate::world::{KEY, World, soon, until, watch};
 
@@ -81,7 +81,9 @@ pub(crate) async fn what_hangs_on_a_session_ends_with_it(world: World) {
     let grant = world.tenure.lock("a").in_session(&session).acquire().await.unwrap();
     let own = world.tenure.lock("b").acquire().await.unwrap();
     assert_ne!(grant.session(), own.session());
-    session.close().await.unwrap();
+    session.clone().close().await.unwrap();
+    let late = world.tenure.lock("c").in_session(&session).try_acquire().await.unwrap_err();
+    assert!(matches!(late, Error::SessionEnded(_)), "{late:?}");
     until(&mut changes, ActionName::Released).await;
     assert_eq!(soon(grant.lost()).await.reason, LossReason::SessionEnded);
     assert!(matches!(own.state(), State::Held { .. }));
