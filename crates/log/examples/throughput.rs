@@ -72,8 +72,7 @@ async fn take_and_give(log: Log, caller: u32) -> Result<u64, tenure_log::SubmitE
     let mut commands = 0;
     while begun.elapsed() < TIME {
         let mut dice = [0; 32];
-        dice[..4].copy_from_slice(&caller.to_le_bytes());
-        dice[4..12].copy_from_slice(&u64::to_le_bytes(commands));
+        getrandom::fill(&mut dice).expect("the system has random numbers");
         let lease = Lease::from_random(dice);
         let acquire = Acquire {
             lease: LeaseRecord::Plain(lease),

@@ -18,6 +18,9 @@ pub(crate) const LATER_MAX: usize = 100_000;
 pub(crate) const BATCH_COMMANDS_MAX: usize = 4_096;
 /// Bytes of commands in one entry of the log, about.
 pub(crate) const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of commands of one caller, about: they are never split, and their entry must fit into a segment even if each
+/// command is several times as large as it looks.
+pub(crate) const WORK_BYTES_MAX: usize = 2 << 20;
 
 type Sender<T> = oneshot::Sender<Result<T, SubmitError>>;
 type Receiver<T> = oneshot::Receiver<Result<T, SubmitError>>;
@@ -98,7 +101,7 @@ impl Desk {
     /// Leaves one command.
     pub(crate) fn ask(&self, command: Command) -> Result<Receiver<Reply>, SubmitError> {
         let (sender, receiver) = oneshot::channel();
-        self.push(1, Work::One(command, Some(sender)))?;
+        self.push(Work::One(command, Some(sender)))?;
         Ok(receiver)
     }
 
@@ -108,7 +111,7 @@ impl Desk {
         commands: Vec<Command>,
     ) -> Result<Receiver<Vec<Reply>>, SubmitError> {
         let (sender, receiver) = oneshot::channel();
-        self.push(commands.len(), Work::Many(commands, sender))?;
+        self.push(Work::Many(commands, sender))?;
         Ok(receiver)
     }
 
@@ -166,15 +169,13 @@ impl Desk {
         let mut inner = self.inner.lock();
         let mut bytes = taken.commands.iter().map(bytes_about).sum::<usize>();
         while let Some(work) = inner.queue.front() {
-            let more = work.commands();
-            let count = more.len();
-            let more_bytes = more.iter().map(bytes_about).sum::<usize>();
+            let (count, more_bytes) = (work.commands().len(), work.bytes_about());
             let full = taken.commands.len() + count > BATCH_COMMANDS_MAX
                 || bytes + more_bytes > BATCH_BYTES_MAX;
             if full && !taken.commands.is_empty() {
                 break;
             }
-            let reason = more.iter().find_map(&refuse);
+            let reason = work.commands().iter().find_map(&refuse);
             let work = inner.queue.pop_front().expect("it was just looked at");
             inner.forget(&work);
             match reason {
@@ -231,12 +232,14 @@ impl Desk {
         (inner.queue, inner.leaves) = Default::default();
     }
 
-    fn push(&self, count: usize, work: Work) -> Result<(), SubmitError> {
+    fn push(&self, work: Work) -> Result<(), SubmitError> {
+        let count = work.commands().len();
+        let too_large = work.bytes_about() > WORK_BYTES_MAX;
         let mut inner = self.inner.lock();
         if inner.closed {
             return Err(SubmitError::Unavailable(Reason::Stopping));
         }
-        if inner.asked + count > INBOX_MAX {
+        if too_large || inner.asked + count > INBOX_MAX {
             return Err(SubmitError::Unavailable(Reason::Overloaded));
         }
         inner.asked += count;
@@ -263,6 +266,10 @@ impl Work {
             Work::One(command, _) => std::slice::from_ref(command),
             Work::Many(commands, _) => commands,
         }
+    }
+
+    fn bytes_about(&self) -> usize {
+        self.commands().iter().map(bytes_about).sum()
     }
 
     fn into_caller(self) -> Caller {
@@ -349,11 +356,20 @@ mod tests {
     #[test]
     fn a_full_inbox_refuses() {
         let desk = Desk::default();
-        drop(desk.ask_all(vec![Command::Tick; INBOX_MAX]).unwrap());
+        for _ in 0..INBOX_MAX / 1_000 {
+            drop(desk.ask_all(vec![Command::Tick; 1_000]).unwrap());
+        }
         let refused = desk.ask(Command::Tick).unwrap_err();
         assert_eq!(refused, SubmitError::Unavailable(Reason::Overloaded));
         batch(&desk);
         assert!(desk.ask(Command::Tick).is_ok());
+    }
+
+    #[test]
+    fn one_caller_that_asks_for_more_than_fits_is_refused() {
+        let desk = Desk::default();
+        let refused = desk.ask_all(vec![Command::Tick; WORK_BYTES_MAX]).unwrap_err();
+        assert_eq!(refused, SubmitError::Unavailable(Reason::Overloaded));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock, statvfs};
 
@@ -12,6 +13,9 @@ use crate::error::OpenError;
 
 const LOCK_FILE: &str = "log.lock";
 const ZEROS_BYTES: usize = 1 << 20;
+/// How long a process, or a node of this one, may take to give the directory up while it ends.
+const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 pub(crate) mod fault;
@@ -67,12 +71,18 @@ impl Directory {
             .truncate(false)
             .open(path.join(LOCK_FILE))
             .map_err(|error| failed("open the lock file in", error))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(OpenError::InUse { dir: path.into() });
+        let begun = Instant::now();
+        loop {
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < LOCK_WAIT_MAX => {
+                    std::thread::sleep(LOCK_RETRY);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(OpenError::InUse { dir: path.into() });
+                }
+                Err(error) => return Err(failed("lock", error.into())),
             }
-            Err(error) => return Err(failed("lock", error.into())),
         }
         let names = File::open(path).map_err(|error| failed("open", error))?;
         Ok(Directory { path: path.into(), _lock: lock, names })

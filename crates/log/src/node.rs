@@ -134,7 +134,7 @@ impl Node {
         }
         self.alarm.stop();
         self.alarm.desk.close();
-        self.shared.feed.close();
+        self.shared.close();
         let threads = std::mem::take(&mut *self.threads.lock());
         let joined = tokio::task::spawn_blocking(move || {
             // A thread that is stuck in the system is left behind; a panic was reported when it happened.
@@ -156,7 +156,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.begin_stop();
         self.alarm.stop();
-        self.shared.feed.close();
+        self.shared.close();
     }
 }
 

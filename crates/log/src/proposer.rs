@@ -70,10 +70,13 @@ impl Proposer {
     /// Proposes until told to stop, or until the library ends.
     pub(crate) async fn run(mut self) {
         let ran = self.serve().await;
-        if ran == Err(Ended) && !self.alarm.is_stopping() {
-            tracing::error!("the log ended by itself: this node serves no more");
+        if ran == Err(Ended) {
+            if !self.alarm.is_stopping() {
+                tracing::error!("the log ended by itself: this node serves no more");
+            }
+            self.alarm.health.change(|troubles| troubles.stalled = true);
+            self.alarm.desk.close();
         }
-        self.alarm.health.change(|troubles| troubles.stalled |= ran.is_err());
     }
 
     async fn serve(&mut self) -> Result<(), Ended> {

@@ -34,7 +34,8 @@ pub(crate) struct Shared {
     pub(crate) waiters: Mutex<Waiters>,
     pub(crate) alarm: Arc<Alarm>,
     observer: Option<Observer>,
-    snapshots: Snapshots,
+    // Absent once the node has stopped: the directory is given up although readers still hold the machine.
+    snapshots: Mutex<Option<Arc<Snapshots>>>,
     // What of the machine the proposer needs for every batch, without the lock.
     now_micros: AtomicU64,
     deadline_micros: AtomicU64,
@@ -69,7 +70,7 @@ impl Shared {
             waiters: Mutex::default(),
             alarm,
             observer,
-            snapshots,
+            snapshots: Mutex::new(Some(Arc::new(snapshots))),
             live: AtomicBool::new(false),
             purge_upto: Mutex::new(None),
         };
@@ -97,6 +98,17 @@ impl Shared {
     /// Up to which entry a new snapshot made the log worthless; told once.
     pub(crate) fn take_purge(&self) -> Option<u64> {
         self.purge_upto.lock().take()
+    }
+
+    /// Gives the directory up.
+    pub(crate) fn close(&self) {
+        self.snapshots.lock().take();
+        self.feed.close();
+    }
+
+    fn snapshots(&self) -> io::Result<Arc<Snapshots>> {
+        let open = self.snapshots.lock().clone();
+        open.ok_or_else(|| io::Error::other("the log has stopped"))
     }
 
     fn note_times(&self, machine: &Machine) {
@@ -151,7 +163,7 @@ impl Shared {
         self.live.load(Ordering::Acquire)
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self, log: u64) -> Snapshot {
         let state = self.state.read();
         let last = state.applied.map(entry_id);
         let from = state.membership.log_id().map(entry_id);
@@ -160,17 +172,18 @@ impl Shared {
             |last| format!("{}-{}-{}", last.term, last.node, last.index),
         );
         let members = (from, members(state.membership.membership()));
-        let meta = Meta { log: self.snapshots.log(), last, members, id };
+        let meta = Meta { log, last, members, id };
         Snapshot { meta, state: Arc::new(state.machine.snapshot()) }
     }
 
     // The library ends at the first error, so this goes on until it succeeds or the node stops.
     fn save_snapshot(&self) -> Result<Snapshot, io::Error> {
+        let snapshots = self.snapshots()?;
         loop {
             let begun = Instant::now();
             let logged = self.alarm.meters.log_bytes();
-            let snapshot = self.snapshot();
-            match self.snapshots.save(&snapshot) {
+            let snapshot = self.snapshot(snapshots.log());
+            match snapshots.save(&snapshot) {
                 Ok(purge) => {
                     self.alarm.meters.took_snapshot(begun.elapsed());
                     // What was logged meanwhile counts for the next one.
@@ -265,9 +278,10 @@ impl RaftStateMachine<Types> for Applier {
             StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&error)).into()
         };
         let from = meta.last_membership.log_id().map(entry_id);
+        let snapshots = self.0.snapshots().map_err(failed)?;
         let snapshot = Snapshot {
             meta: Meta {
-                log: self.0.snapshots.log(),
+                log: snapshots.log(),
                 last: meta.last_log_id.map(entry_id),
                 members: (from, members(meta.last_membership.membership())),
                 id: meta.snapshot_id.clone(),
@@ -275,7 +289,7 @@ impl RaftStateMachine<Types> for Applier {
             state: Arc::new(snapshot.into_inner()),
         };
         let state = restore(&snapshot).map_err(|why| failed(io::Error::other(why)))?;
-        self.0.snapshots.save(&snapshot).map_err(failed)?;
+        snapshots.save(&snapshot).map_err(failed)?;
         let mut current = self.0.state.write();
         self.0.note_times(&state.machine);
         self.0.feed.restart(state.machine.epoch(), state.machine.revision());
@@ -288,8 +302,8 @@ impl RaftStateMachine<Types> for Applier {
     ) -> Result<Option<openraft::Snapshot<Types>>, StorageError<u64>> {
         let newest = self
             .0
-            .snapshots
-            .newest()
+            .snapshots()
+            .and_then(|snapshots| snapshots.newest())
             .map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
         Ok(newest.as_ref().map(library_snapshot))
     }

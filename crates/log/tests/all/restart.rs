@@ -146,3 +146,55 @@ async fn a_log_in_memory_is_ready_and_says_what_it_is() {
     granted(ask(&log, acquire("a", 1)).await);
     assert_eq!(log.meters().batch_commands().count, 1);
 }
+
+#[tokio::test]
+async fn a_stopped_log_gives_its_directory_up_although_it_is_still_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await;
+    granted(ask(&log, acquire("a", 1)).await);
+    log.stop().await;
+    let again = open(dir.path()).await;
+    assert_eq!(again.read(|machine| machine.grants().len()).await.unwrap(), 1);
+    drop(log);
+}
+
+#[tokio::test]
+async fn a_log_that_is_dropped_without_a_stop_can_be_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for dice in 0..5 {
+        let log = open(dir.path()).await;
+        granted(ask(&log, acquire(&format!("lock-{dice}"), dice)).await);
+        drop(log);
+    }
+    let log = open(dir.path()).await;
+    assert_eq!(log.read(|machine| machine.grants().len()).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn time_goes_on_over_restarts_and_stands_still_in_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await;
+    granted(ask(&log, acquire("a", 1)).await);
+    log.stop().await;
+    let stopped_at = open(dir.path()).await.read(|machine| machine.now()).await.unwrap();
+    let later = open(dir.path()).await;
+    let now = later.read(|machine| machine.now()).await.unwrap();
+    assert!(now >= stopped_at, "{now:?} is before {stopped_at:?}");
+    let left = later.read(|machine| machine.grants()[0].expires_in).await.unwrap();
+    assert!(left <= crate::commands::TTL);
+}
+
+#[tokio::test]
+async fn nothing_is_written_while_nothing_is_held() {
+    let log = Log::open(Options::memory()).await.unwrap();
+    granted(ask(&log, acquire("a", 1)).await);
+    log.submit(release(1)).await.unwrap();
+    let before = log.meters().batch_commands().count;
+    // Twice as long as ticks are apart.
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    assert_eq!(log.meters().batch_commands().count, before);
+    granted(ask(&log, acquire("a", 2)).await);
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    let ticks = log.meters().batch_commands().count - before - 1;
+    assert!((1..=3).contains(&ticks), "{ticks} ticks in two seconds");
+}
