@@ -1,6 +1,7 @@
 //! Log lines: one per event, text for people, JSON for machines, and never a lease, handle, key or request id in them.
 
 mod line;
+mod outlet;
 
 use std::io::{IsTerminal, stderr};
 
@@ -11,16 +12,25 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Registry, reload};
 
 use crate::config::{LogConfig, LogFormat};
+use outlet::Outlet;
 
-/// Changes the level of a running program.
+/// The log of a running program.
 #[derive(Clone)]
-pub struct Level(reload::Handle<EnvFilter, Registry>);
+pub struct Lines {
+    level: reload::Handle<EnvFilter, Registry>,
+    outlet: Outlet,
+}
 
-impl Level {
+impl Lines {
     /// Takes another level or filter; the words of why not.
-    pub fn set(&self, level: &str) -> Result<(), String> {
+    pub fn set_level(&self, level: &str) -> Result<(), String> {
         let filter = filter(level)?;
-        self.0.reload(filter).map_err(|error| error.to_string())
+        self.level.reload(filter).map_err(|error| error.to_string())
+    }
+
+    /// Waits a moment for the last lines to be read.
+    pub(crate) fn flush(&self) {
+        self.outlet.flush();
     }
 }
 
@@ -30,17 +40,18 @@ pub(crate) fn check(level: &str) -> Result<(), String> {
 }
 
 /// Sends the process's log to standard error. Once per process; whoever embeds the server may have done it already.
-pub(crate) fn start(config: &LogConfig) -> Result<Level, String> {
-    let (filter, handle) = reload::Layer::new(filter(&config.level)?);
+pub(crate) fn start(config: &LogConfig) -> Result<Lines, String> {
+    let (filter, level) = reload::Layer::new(filter(&config.level)?);
     let json = match config.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !stderr().is_terminal(),
     };
-    let lines = fmt::layer().with_writer(stderr).event_format(line::Line { json });
+    let outlet = Outlet::to(stderr()).map_err(|error| error.to_string())?;
+    let lines = fmt::layer().with_writer(outlet.clone()).event_format(line::Line { json });
     let started: Result<(), TryInitError> =
         tracing_subscriber::registry().with(filter).with(lines).try_init();
-    started.map(|()| Level(handle)).map_err(|error| error.to_string())
+    started.map(|()| Lines { level, outlet }).map_err(|error| error.to_string())
 }
 
 /// A level of ours leaves the libraries below at warnings: their words are for their authors.

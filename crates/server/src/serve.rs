@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::{Config, ConfigError};
-use crate::logging::{self, Level};
+use crate::logging::{self, Lines};
 use crate::notify;
 use crate::tls::{Tls, TlsError};
 
@@ -106,7 +106,16 @@ pub fn check(config: &Config) -> Result<(), StartError> {
 /// Runs a server until it is told to stop: SIGTERM and SIGINT drain it, a second one ends it at once, SIGHUP reads
 /// certificates, keys and log level again. Prints its address to standard output, what went wrong to standard error.
 pub async fn serve(config: Config) -> Exit {
-    let level = logging::start(&config.log).ok();
+    // Whoever embeds this may have a log of its own.
+    let lines = logging::start(&config.log).ok();
+    let exit = serve_until_told(config, lines.clone()).await;
+    if let Some(lines) = lines {
+        lines.flush();
+    }
+    exit
+}
+
+async fn serve_until_told(config: Config, lines: Option<Lines>) -> Exit {
     let greeting_of = config.clone();
     let service = match Service::start(config).await {
         Ok(service) => service,
@@ -124,7 +133,7 @@ pub async fn serve(config: Config) -> Exit {
             return Exit::Unreachable;
         }
     };
-    let reloading = signals.obey(&service, level, greeting_of.drain);
+    let reloading = signals.obey(&service, lines, greeting_of.drain);
     tokio::select! {
         () = service.run() => {}
         never = reloading => match never {},
@@ -151,7 +160,7 @@ impl Signals {
     async fn obey(
         mut self,
         service: &Service,
-        level: Option<Level>,
+        lines: Option<Lines>,
         within: Duration,
     ) -> std::convert::Infallible {
         loop {
@@ -160,7 +169,7 @@ impl Signals {
                 _ = self.interrupt.recv() => stop(service, within),
                 _ = self.hang_up.recv() => {
                     notify::tell(notify::State::Reloading);
-                    service.reload(level.as_ref());
+                    service.reload(lines.as_ref());
                     notify::tell(notify::State::Ready);
                 }
             }

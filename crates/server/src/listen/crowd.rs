@@ -121,8 +121,9 @@ impl Crowd {
     pub(super) fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Seat, Full> {
         let network = address.map(network);
         let mut open = self.open.lock();
-        let counted = network.filter(|of| self.limits.loopback_too || !of.is_loopback());
-        if let Some(of) = counted
+        let is_counted = self.limits.loopback_too || !address.is_some_and(|at| at.is_loopback());
+        if let Some(of) = network
+            && is_counted
             && open.per_network.get(&of).copied().unwrap_or(0) >= self.limits.per_address_max
             && !open.evict(Some(of))
         {
@@ -407,9 +408,11 @@ mod tests {
         drop(requests);
         assert!(crowd.seat(from(1)).is_ok());
         assert!(is_leaving(&seats[0]) || is_leaving(&seats[1]));
-        let loopback = Some(IpAddr::from([127, 0, 0, 1]));
-        let proxied: Vec<_> = (0..5).map(|_| crowd.seat(loopback).unwrap()).collect();
-        assert!(!proxied.iter().any(is_leaving));
+        for loopback in ["127.0.0.1", "::1"] {
+            let loopback = Some(loopback.parse().unwrap());
+            let proxied: Vec<_> = (0..5).map(|_| crowd.seat(loopback).unwrap()).collect();
+            assert!(!proxied.iter().any(is_leaving));
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::keys::Keys;
 use crate::listen::{Crowd, Door, House, descriptors_for_connections, fitted};
-use crate::logging::Level;
+use crate::logging::Lines;
 use crate::metrics::Metrics;
 use crate::tls::Tls;
 use crate::{doubledutch, routes};
@@ -102,7 +102,7 @@ impl Service {
     }
 
     /// Reads certificates, keys and log level again. What is bad is refused, and the old one stays.
-    pub fn reload(&self, level: Option<&Level>) {
+    pub fn reload(&self, lines: Option<&Lines>) {
         if let Some(tls) = &self.tls {
             tasks::reload_certificates(tls);
         }
@@ -116,7 +116,7 @@ impl Service {
                 if !keys.is_empty() {
                     self.app.keys.replace_fixed(keys);
                 }
-                if let Some(Err(why)) = level.map(|level| level.set(&config.log.level)) {
+                if let Some(Err(why)) = lines.map(|lines| lines.set_level(&config.log.level)) {
                     tracing::warn!(event = "reload_refused", what = "log.level", error = why);
                 }
                 tracing::info!(event = "reloaded");

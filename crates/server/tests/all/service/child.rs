@@ -13,6 +13,7 @@ use tenure_server::{Config, Overrides, serve};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{PATIENCE, eventually};
@@ -41,6 +42,7 @@ pub(super) struct Kid {
     pub(super) process: Child,
     pub(super) url: String,
     pub(super) dir: TempDir,
+    stderr: JoinHandle<String>,
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -73,6 +75,12 @@ pub(super) async fn spawn(more: &str, descriptors: Option<u32>) -> Kid {
     );
     let mut process = command(&config, descriptors).spawn().unwrap();
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    let mut pipe = process.stderr.take().unwrap();
+    let stderr = tokio::spawn(async move {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).await.unwrap();
+        text
+    });
     let url = loop {
         let mut line = String::new();
         let read =
@@ -82,7 +90,7 @@ pub(super) async fn spawn(more: &str, descriptors: Option<u32>) -> Kid {
             break url.to_owned();
         }
     };
-    Kid { process, url, dir, _stdout: stdout }
+    Kid { process, url, dir, stderr, _stdout: stdout }
 }
 
 impl Kid {
@@ -103,10 +111,7 @@ impl Kid {
     /// Its exit status and what it wrote to standard error.
     pub(super) async fn ended(mut self) -> (Option<i32>, String) {
         let status = timeout(PATIENCE, self.process.wait()).await.expect("it ends").unwrap();
-        let mut stderr = String::new();
-        let mut pipe = self.process.stderr.take().unwrap();
-        pipe.read_to_string(&mut stderr).await.unwrap();
-        (status.code(), stderr)
+        (status.code(), self.stderr.await.unwrap())
     }
 }
 
