@@ -236,8 +236,11 @@ fn a_failed_sync_is_written_again_elsewhere() {
     let disk = filled(3);
     let (mut wal, _) = open(&disk).unwrap();
     for index in 4..10 {
-        disk.set(|faults| faults.sync_failures = u32::try_from(index % 3).unwrap());
+        let failures = index % 3;
+        let before = segments(&disk).last().cloned();
+        disk.set(|faults| faults.sync_failures = u32::try_from(failures).unwrap());
         append(&mut wal, index).unwrap();
+        assert!(failures == 0 || segments(&disk).last().cloned() > before, "not where it failed");
     }
     // Without a clean end, and without anything that was not synced.
     assert_eq!(count(&open(&disk.after_crash(|| false)).unwrap().0), 9);
