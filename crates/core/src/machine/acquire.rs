@@ -11,7 +11,7 @@ use crate::change::Action;
 use crate::command::{Acquire, Caller, Claim, Life, RequestName, Want};
 use crate::id::{Permits, SessionHandle, TicketId, Weight};
 use crate::limits;
-use crate::text::LockName;
+use crate::text::{KeyName, LockName};
 use crate::time::Time;
 
 /// Grants kept free below the end of the token numbers, more than one batch can make.
@@ -105,7 +105,7 @@ impl Machine {
         }
         let ticket = Ticket {
             parts: parts(&request.wants),
-            key: request.caller.key.clone(),
+            key: self.known_key(&request.caller.key),
             owner,
             life: match request.life {
                 Life::Session(handle) => TicketLife::Session(handle.id),
@@ -121,6 +121,11 @@ impl Machine {
         self.state.tickets.insert(id, Box::new(ticket));
         self.remember_request(named, id);
         id
+    }
+
+    /// The key's name as it is kept already: every command brings a copy of its own.
+    fn known_key(&self, key: &KeyName) -> KeyName {
+        self.index.usage.get_key_value(key).map_or(key, |(known, _)| known).clone()
     }
 
     /// The lock, made if nobody asked for it lately; it is not idle any more. An unused lock takes the kind and size of

@@ -63,8 +63,8 @@ pub(super) enum Holders {
     None,
     /// One.
     One(Token, TicketId),
-    /// Several, in order of grant.
-    Many(BTreeMap<Token, TicketId>),
+    /// Several, in order of grant. Apart, so that most locks are smaller.
+    Many(Box<BTreeMap<Token, TicketId>>),
 }
 
 impl Holders {
@@ -72,7 +72,8 @@ impl Holders {
         match self {
             Holders::None => *self = Holders::One(token, ticket),
             Holders::One(first, holder) => {
-                *self = Holders::Many(BTreeMap::from([(*first, *holder), (token, ticket)]));
+                let both = BTreeMap::from([(*first, *holder), (token, ticket)]);
+                *self = Holders::Many(Box::new(both));
             }
             Holders::Many(all) => {
                 all.insert(token, ticket);
@@ -110,9 +111,10 @@ impl Holders {
         let (one, many) = match self {
             Holders::None => (None, None),
             Holders::One(token, ticket) => (Some((*token, *ticket)), None),
-            Holders::Many(all) => (None, Some(all)),
+            Holders::Many(all) => (None, Some(all.iter())),
         };
-        one.into_iter().chain(many.into_iter().flatten().map(|(token, ticket)| (*token, *ticket)))
+        let many = many.into_iter().flatten();
+        one.into_iter().chain(many.map(|(token, ticket)| (*token, *ticket)))
     }
 }
 
@@ -122,7 +124,7 @@ pub(super) enum TicketSet {
     #[default]
     Empty,
     One(TicketId),
-    Many(BTreeSet<TicketId>),
+    Many(Box<BTreeSet<TicketId>>),
 }
 
 impl TicketSet {
@@ -130,7 +132,9 @@ impl TicketSet {
         match self {
             TicketSet::Empty => *self = TicketSet::One(id),
             TicketSet::One(first) if *first == id => {}
-            TicketSet::One(first) => *self = TicketSet::Many(BTreeSet::from([*first, id])),
+            TicketSet::One(first) => {
+                *self = TicketSet::Many(Box::new(BTreeSet::from([*first, id])));
+            }
             TicketSet::Many(all) => {
                 all.insert(id);
             }
@@ -167,7 +171,7 @@ impl TicketSet {
         let (one, many) = match self {
             TicketSet::Empty => (None, None),
             TicketSet::One(id) => (Some(*id), None),
-            TicketSet::Many(all) => (None, Some(all)),
+            TicketSet::Many(all) => (None, Some(all.iter())),
         };
         one.into_iter().chain(many.into_iter().flatten().copied())
     }
