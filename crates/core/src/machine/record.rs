@@ -63,7 +63,8 @@ pub(super) enum Holders {
     None,
     /// One.
     One(Token, TicketId),
-    /// Several, in order of grant. Apart, so that most locks are smaller.
+    /// Several, in order of grant.
+    #[expect(clippy::box_collection, reason = "most locks have one holder and are smaller for it")]
     Many(Box<BTreeMap<Token, TicketId>>),
 }
 
@@ -124,6 +125,7 @@ pub(super) enum TicketSet {
     #[default]
     Empty,
     One(TicketId),
+    #[expect(clippy::box_collection, reason = "most sets have one member and are smaller for it")]
     Many(Box<BTreeSet<TicketId>>),
 }
 
