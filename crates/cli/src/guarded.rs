@@ -197,17 +197,11 @@ impl Run<'_> {
     }
 
     fn tell_deadline(&mut self) {
-        let next = if self.lost.is_some() {
+        if self.lost.is_some() {
             return;
-        } else {
-            deadline(&self.grant, &self.task, self.ends_at)
-        };
-        let moved = next
-            .kill_at
-            .as_nanos()
-            .abs_diff(self.sent.kill_at.as_nanos())
-            .max(next.terminate_at.as_nanos().abs_diff(self.sent.terminate_at.as_nanos()));
-        if u128::from(moved) >= MOVE_MIN.as_nanos() {
+        }
+        let next = deadline(&self.grant, &self.task, self.ends_at);
+        if next.distance(&self.sent) >= MOVE_MIN {
             self.sent = next;
             self.sentinel.tell(ToSentinel::Deadline(next));
         }

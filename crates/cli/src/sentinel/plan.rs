@@ -22,6 +22,13 @@ impl Deadline {
     pub(crate) fn before(promised_until: Boottime, grace: Duration) -> Self {
         Deadline { terminate_at: promised_until.minus(grace), kill_at: promised_until }
     }
+
+    /// How far apart two of them are.
+    pub(crate) fn distance(&self, other: &Deadline) -> Duration {
+        let apart = |a: Boottime, b: Boottime| a.as_nanos().abs_diff(b.as_nanos());
+        let told = apart(self.terminate_at, other.terminate_at);
+        Duration::from_nanos(told.max(apart(self.kill_at, other.kill_at)))
+    }
 }
 
 /// What is to be done to the command now.

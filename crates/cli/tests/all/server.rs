@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 pub(crate) const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
 /// No step of a test takes longer, or it has failed.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether something has happened.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A server in a directory of its own.
 pub(crate) struct Server {
@@ -172,7 +175,7 @@ pub(crate) struct Process {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
-    errors: Option<ChildStderr>,
+    errors: Receiver<String>,
 }
 
 impl Process {
@@ -184,18 +187,9 @@ impl Process {
             .spawn()
             .unwrap();
         let input = child.stdin.take();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let errors = child.stderr.take();
-        let (to, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            while output.read_line(&mut line).unwrap_or(0) > 0 {
-                if to.send(std::mem::take(&mut line)).is_err() {
-                    return;
-                }
-            }
-        });
-        Process { child, input, lines, errors }
+        let output = lines(child.stdout.take().unwrap());
+        let errors = lines(child.stderr.take().unwrap());
+        Process { child, input, lines: output, errors }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -230,21 +224,47 @@ impl Process {
 
     /// Waits for its end, and reads the rest.
     pub(crate) fn end(mut self) -> Done {
-        let mut errors = self.errors.take().unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut stderr = String::new();
-            errors.read_to_string(&mut stderr).unwrap();
-            stderr
-        });
-        let watchdog = Watchdog::over(self.child.id());
-        let stdout: String = self.lines.iter().collect();
-        let stderr = reader.join().unwrap();
-        let status = self.child.wait().unwrap();
-        watchdog.off(&stderr);
         use std::os::unix::process::ExitStatusExt;
+        let give_up = Instant::now() + STEP_MAX;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < give_up, "it did not end in time");
+            std::thread::sleep(LOOK);
+        };
+        let stdout = rest(&self.lines, give_up);
+        let stderr = rest(&self.errors, give_up);
         let code = status.code().unwrap_or_else(|| -status.signal().unwrap());
         Done { code, stdout, stderr }
     }
+}
+
+/// What comes until the end.
+fn rest(lines: &Receiver<String>, give_up: Instant) -> String {
+    let mut text = String::new();
+    loop {
+        match lines.recv_timeout(give_up.saturating_duration_since(Instant::now())) {
+            Ok(line) => text += &line,
+            Err(RecvTimeoutError::Disconnected) => return text,
+            Err(RecvTimeoutError::Timeout) => panic!("something it left behind holds its output"),
+        }
+    }
+}
+
+/// Reads lines on a thread of its own, so that waiting for one has a bound.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (to, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = String::new();
+        while from.read_line(&mut line).unwrap_or(0) > 0 {
+            if to.send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 impl Drop for Process {
@@ -254,35 +274,12 @@ impl Drop for Process {
     }
 }
 
-/// Ends a process that takes too long, so that a test fails instead of hanging.
-struct Watchdog(mpsc::Sender<()>, std::thread::JoinHandle<bool>);
-
-impl Watchdog {
-    fn over(process: u32) -> Self {
-        let (off, is_off) = mpsc::channel();
-        let watch = std::thread::spawn(move || {
-            let late = is_off.recv_timeout(STEP_MAX).is_err();
-            if late {
-                kill(process, Signal::KILL);
-            }
-            late
-        });
-        Watchdog(off, watch)
-    }
-
-    fn off(self, said: &str) {
-        let _ = self.0.send(());
-        assert!(!self.1.join().unwrap(), "it did not end in time; it said: {said}");
-    }
-}
-
 /// Waits until it is so.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let give_up = Instant::now() + STEP_MAX;
     while !is_so() {
         assert!(Instant::now() < give_up, "never: {what}");
-        std::thread::yield_now();
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(LOOK);
     }
 }
 
