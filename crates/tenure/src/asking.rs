@@ -267,6 +267,9 @@ impl Asking {
             Failure::Unavailable { why, .. } | Failure::Unknown(why) => why,
             other => format!("{other:?}"),
         };
+        if let Some(open) = &self.open {
+            self.connection.remember_unsettled(open.clone());
+        }
         let request_id = self.request.clone();
         Unsettled::Answer(Asked::Failed(Error::Unknown { request_id, why }))
     }

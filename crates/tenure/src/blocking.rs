@@ -140,13 +140,9 @@ impl Tenure {
         Ok(Grant { inner: wait_for(self.inner.resume(handle))? })
     }
 
-    /// Gives up a request by its id; see [`crate::Tenure::forget`].
-    pub fn forget<N: IntoText<LockName>>(
-        &self,
-        names: impl IntoIterator<Item = N>,
-        request: RequestId,
-    ) -> Result<(), Error> {
-        wait_for(self.inner.forget(names, request))
+    /// Settles a request that ended as [`Error::Unknown`]; see [`crate::Tenure::forget`].
+    pub fn forget(&self, request: &RequestId) -> Result<(), Error> {
+        wait_for(self.inner.forget(request))
     }
 
     /// Ends the session and all it holds, and waits for the answer; see [`crate::Tenure::close`].

@@ -1,6 +1,7 @@
 //! One backend as this program uses it: names with their prefix, retries, the session, and what is given back in the
 //! background.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +9,24 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use tenure_api::{ChangeEvent, EndSessionRequest, OpenSessionRequest, Seconds};
-use tenure_core::{Note, SessionHandle};
+use tenure_api::{ChangeEvent, Code, EndSessionRequest, OpenSessionRequest, Seconds};
+use tenure_core::{Note, RequestId, SessionHandle};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::backend::call::{Call, EndSession, OpenSession};
+use crate::backend::call::{Call, EndSession, OpenSession, Release};
 use crate::backend::{Backend, Denied, Failure, Namespace, SessionEvent, Told};
 use crate::clock::{Moment, sleep_until};
 use crate::dice;
 use crate::error::{Error, Refusal, SessionEnd};
 use crate::retry;
-use crate::returns::{self, Return};
+use crate::returns::{self, GivenUp, Return};
 use crate::session::{self, Session};
 
 /// Longest time a closing connection takes to give everything back.
 pub(crate) const FAREWELL_MAX: Duration = Duration::from_secs(5);
+
+/// Requests with an unknown outcome that are remembered; of more, the oldest is forgotten.
+const UNSETTLED_MAX: usize = 1024;
 
 /// How a connection behaves.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub(crate) struct Connection {
     pub(crate) manners: Manners,
     session: Mutex<Option<Arc<Session>>>,
     returns: mpsc::UnboundedSender<Return>,
+    /// Requests whose outcome was not known when their callers were answered, oldest first.
+    unsettled: parking_lot::Mutex<VecDeque<GivenUp>>,
     is_closed: AtomicBool,
     #[cfg(feature = "testing")]
     pub(crate) faults: Arc<crate::testing::Faults>,
@@ -57,6 +63,7 @@ impl Connection {
             manners,
             session: Mutex::new(None),
             returns,
+            unsettled: parking_lot::Mutex::default(),
             is_closed: AtomicBool::new(false),
             #[cfg(feature = "testing")]
             faults: Arc::default(),
@@ -250,6 +257,34 @@ impl Connection {
     pub(crate) fn give_back(&self, what: Return) {
         // Nobody receives any more only when the connection is gone, and the session with it.
         let _gone = self.returns.send(what);
+    }
+
+    /// Remembers a request whose caller was told that nobody knows what became of it.
+    pub(crate) fn remember_unsettled(&self, request: GivenUp) {
+        let mut unsettled = self.unsettled.lock();
+        if unsettled.len() == UNSETTLED_MAX {
+            unsettled.pop_front();
+        }
+        unsettled.push_back(request);
+    }
+
+    /// Gives such a request up and waits for the answer. Numbers of requests begin anew with each session, so it is
+    /// given up in the session it was made in and nowhere else.
+    pub(crate) async fn forget(&self, request: &RequestId) -> Result<(), Error> {
+        let is_it = |unsettled: &&GivenUp| unsettled.request == *request;
+        let found: Vec<GivenUp> = self.unsettled.lock().iter().filter(is_it).cloned().collect();
+        if found.is_empty() {
+            return Err(Refusal::new(Code::NotFound, "no such request is unsettled").into());
+        }
+        for unsettled in found {
+            match self.insist(Release(unsettled.body())).await {
+                Ok(_) | Err(Error::SessionEnded(_)) => {}
+                Err(Error::Refused(refusal)) if refusal.code == Code::RequestFinished => {}
+                Err(other) => return Err(other),
+            }
+        }
+        self.unsettled.lock().retain(|unsettled| unsettled.request != *request);
+        Ok(())
     }
 
     /// Gives everything back that is due, ends the session and stops the backend. Bounded by [`FAREWELL_MAX`].

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::Admin;
 use crate::asking;
-use crate::backend::call::{GetLock, ListLocks, Release};
+use crate::backend::call::{GetLock, ListLocks};
 use crate::changes::Changes;
 use crate::connect::Connect;
 use crate::connection::Connection;
@@ -23,7 +23,6 @@ use crate::once::Once;
 use crate::owner::Owner;
 use crate::raw::Raw;
 use crate::request::{Request, Wanted};
-use crate::returns::{Bound, GivenUp};
 use crate::text::IntoText;
 use crate::thread::{Farewell, OwnThread, Running};
 
@@ -122,26 +121,11 @@ impl Tenure {
         Session::open(self, ttl).await
     }
 
-    /// Gives up a request by its id, in whatever state it is: waiting, granted, or still on its way. `names` are the
-    /// locks it was for; `session` tells whether it was made in this connection's session (all but requests with
-    /// [`Request::ttl`] are).
-    pub async fn forget<N: IntoText<LockName>>(
-        &self,
-        names: impl IntoIterator<Item = N>,
-        request: RequestId,
-    ) -> Result<(), Error> {
-        let names: Result<Vec<_>, _> = names.into_iter().map(IntoText::into_text).collect();
-        let names = names.map_err(|why| Refusal::text("name", &why))?;
-        let connection = self.shared.connection.clone();
-        let forget = async move {
-            let bound = match request.sequence() {
-                Some(_) => Bound::Session(connection.session().await?),
-                None => Bound::own(Duration::ZERO),
-            };
-            let given_up = GivenUp { names, request, bound };
-            connection.insist(Release(given_up.body())).await
-        };
-        self.shared.run(forget).await?.map(|_| ())
+    /// Settles a request that ended as [`Error::Unknown`] on this connection: afterwards it certainly holds nothing and
+    /// never will. Other requests are given up with [`Raw::release_request`].
+    pub async fn forget(&self, request: &RequestId) -> Result<(), Error> {
+        let (connection, request) = (self.shared.connection.clone(), request.clone());
+        self.shared.run(async move { connection.forget(&request).await }).await?
     }
 
     /// What operators do: recall, break, resize, sessions, keys, drain.

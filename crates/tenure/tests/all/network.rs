@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tenure::api::ActionName;
-use tenure::{Code, ConnectError, Error, State, Tenure};
+use tenure::{Code, ConnectError, Error, LossReason, State, Tenure};
 
 use crate::world::{KEY, Server, soon, until, watch};
 
@@ -66,6 +66,28 @@ async fn holders_and_waiters_live_through_a_restart_of_the_server() {
     let first = soon(first).await.unwrap();
     let second = soon(second).await.unwrap();
     assert!(token < first && first < second, "{token} {first} {second}");
+}
+
+#[tokio::test]
+async fn a_holder_that_is_cut_off_has_stopped_before_the_next_one_starts() {
+    let server = Server::start("memory");
+    let ttl = Duration::from_millis(1500);
+    let holder = server.connect().session_ttl(ttl).connect().await.unwrap();
+    let next = server.direct_client().await;
+    let mut changes = watch(&next, "a").await;
+    let grant = holder.lock("a").acquire().await.unwrap();
+    let token = grant.token();
+    let waiting = tokio::spawn({
+        let next = next.clone();
+        async move { next.lock("a").acquire().await.unwrap() }
+    });
+    until(&mut changes, ActionName::Queued).await;
+    server.proxy.lead_to(None);
+    let stopped = soon(grant.protect(std::future::pending::<()>())).await;
+    assert_eq!(stopped.unwrap_err().reason, LossReason::Unreachable);
+    assert!(!waiting.is_finished(), "two were in at once");
+    assert_eq!(next.why("a").await.unwrap().holders[0].holder.token, token);
+    assert!(soon(waiting).await.unwrap().token() > token);
 }
 
 #[tokio::test]

@@ -60,7 +60,36 @@ async fn what_may_have_happened_is_unknown_and_given_up_in_the_background() {
     until(&mut changes, ActionName::Granted).await;
     until(&mut changes, ActionName::Released).await;
     assert!(matches!(tenure.lock("a").try_acquire().await.unwrap(), Attempt::Granted(_)));
-    tenure.forget(["a"], request_id.unwrap()).await.unwrap();
+    let request = request_id.unwrap();
+    tenure.forget(&request).await.unwrap();
+    let again = tenure.forget(&request).await.unwrap_err();
+    assert!(matches!(again, Error::Refused(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn forgetting_a_request_of_an_old_session_takes_nothing_of_the_new_one() {
+    let (tenure, script) = impatient().await;
+    let mut changes = watch(&tenure, "warm").await;
+    // The first request of each session has the same number.
+    script.lose_next_answers(1);
+    let _warm = tenure.lock("warm").acquire().await.unwrap();
+    script.lose_next_answers(usize::MAX);
+    let refused = soon(tenure.lock("a").try_acquire()).await.unwrap_err();
+    let Error::Unknown { request_id, .. } = refused else { panic!("{refused:?}") };
+    script.lose_next_answers(0);
+    let session = tenure.lock("look").acquire().await.unwrap().session().unwrap().id;
+    tenure.admin().end_session(session, "a test").await.unwrap();
+    until(&mut changes, ActionName::SessionEnded).await;
+    let new = [
+        soon(tenure.lock("b").acquire()).await.unwrap(),
+        soon(tenure.lock("c").acquire()).await.unwrap(),
+        soon(tenure.lock("d").acquire()).await.unwrap(),
+    ];
+    tenure.forget(&request_id.unwrap()).await.unwrap();
+    for grant in new {
+        let seen = tenure.why(grant.name()).await.unwrap();
+        assert_eq!(seen.holders.len(), 1, "{grant:?}");
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ pub(crate) struct Server {
     pub(crate) proxy: Proxy,
     dir: TempDir,
     overrides: Overrides,
+    address: Option<SocketAddr>,
     running: Option<Running>,
 }
 
@@ -75,7 +76,8 @@ impl Server {
             ..Overrides::default()
         };
         change(&mut overrides);
-        let mut server = Server { proxy: Proxy::start(), dir, overrides, running: None };
+        let mut server =
+            Server { proxy: Proxy::start(), dir, overrides, address: None, running: None };
         server.run();
         server
     }
@@ -98,6 +100,12 @@ impl Server {
         self.connect().connect().await.unwrap()
     }
 
+    /// A client that does not go through the proxy.
+    pub(crate) async fn direct_client(&self) -> Tenure {
+        let url = format!("http://{}", self.address.expect("the server runs"));
+        Tenure::at(&url).api_key(KEY).connect().await.unwrap()
+    }
+
     /// Ends the server; connections are cut. What it has on disk stays.
     pub(crate) fn stop(&mut self) {
         self.proxy.lead_to(None);
@@ -112,6 +120,7 @@ impl Server {
         let config = Config::load(&self.overrides).expect("the test configuration is right");
         let (running, address) = Running::start(config);
         self.running = Some(running);
+        self.address = Some(address);
         self.proxy.lead_to(Some(address));
     }
 }
