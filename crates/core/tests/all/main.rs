@@ -1,6 +1,7 @@
 //! Everything that tries to break the rules: scripts, random commands against a naive model, and a small world looked
 //! through exhaustively.
 
+mod bounds;
 mod commands;
 mod naive;
 mod properties;
