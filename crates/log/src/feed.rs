@@ -257,6 +257,9 @@ impl Ring {
         let before = self.last;
         self.last = change.revision().0;
         if self.blocks.back().is_none_or(|block| block.bytes.len() >= BLOCK_BYTES) {
+            if let Some(full) = self.blocks.back_mut() {
+                full.bytes.shrink_to_fit();
+            }
             self.blocks.push_back(Block { before, changes: 0, bytes: Vec::new(), since: now });
         }
         let block = self.blocks.back_mut().expect("there is one now");

@@ -171,6 +171,8 @@ impl Proposer {
         let callers = self.alarm.desk.arrive();
         match written {
             Ok(response) => {
+                // Also if something else than the disk held it up.
+                self.alarm.disk_works();
                 answer(callers, response.data);
                 if self.term != Some(response.log_id.leader_id.term) {
                     self.begin_term().await?;

@@ -178,3 +178,25 @@ async fn a_waiter_whose_answer_was_unknown_leaves_its_place() {
     assert_eq!(node.shared.state.read().machine.lock(&name).queue_length, 0);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_that_a_long_read_held_up_recovers() {
+    let node = Node::start(Options::memory()).await.unwrap();
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let (enough, until) = std::sync::mpsc::channel::<()>();
+    let shared = node.shared.clone();
+    let reader = std::thread::spawn(move || {
+        let _reading = shared.state.read();
+        locked.send(()).unwrap();
+        // Ends when the other side is dropped.
+        until.recv().unwrap_err();
+    });
+    is_locked.recv().unwrap();
+    assert_eq!(submit(&node, acquire("a")).await.unwrap_err(), SubmitError::Unknown);
+    assert!(!node.alarm.health.status().ready);
+    drop(enough);
+    reader.join().unwrap();
+    until_ready(&node, true).await;
+    granted(&node, "b").await;
+    node.stop().await;
+}

@@ -21,7 +21,7 @@ use crate::wal::segment::Durable;
 use crate::wal::{Stopped, Wal};
 
 /// Bytes of entries kept in memory, for the machine and for peers that are nearly up to date.
-const CACHE_BYTES_MAX: usize = 4 << 20;
+const CACHE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of commands in one frame. More than one entry is appended at once only by a node that catches up.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Entries handed out at once to a peer.
@@ -143,18 +143,23 @@ impl Inner {
 fn frame_entries(entries: &[RaftEntry]) -> usize {
     let mut bytes = 0;
     let fit = entries.iter().take_while(|entry| {
-        bytes += entry_bytes(entry);
+        bytes += written_bytes(entry);
         bytes <= FRAME_BYTES_MAX
     });
     fit.count().max(1)
 }
 
-fn entry_bytes(entry: &RaftEntry) -> usize {
+fn written_bytes(entry: &RaftEntry) -> usize {
     const SMALL: usize = 64;
     match &entry.payload {
         EntryPayload::Normal(proposal) => SMALL + proposal.body.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => SMALL,
     }
+}
+
+// Commands in memory are several times the size of their bytes, which are kept as well.
+fn kept_bytes(entry: &RaftEntry) -> usize {
+    written_bytes(entry) * 5
 }
 
 fn decode(entry: &Entry<'_>) -> Result<RaftEntry, String> {
@@ -172,7 +177,7 @@ impl Cache {
     }
 
     fn push(&mut self, entry: RaftEntry) {
-        self.bytes += entry_bytes(&entry);
+        self.bytes += kept_bytes(&entry);
         self.entries.push_back(entry);
     }
 
@@ -185,14 +190,14 @@ impl Cache {
 
     fn pop_front(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
-            self.bytes -= entry_bytes(&entry);
+            self.bytes -= kept_bytes(&entry);
         }
     }
 
     fn truncate(&mut self, since: u64) {
         while self.entries.back().is_some_and(|entry| entry.log_id.index >= since) {
             let entry = self.entries.pop_back().expect("it was just looked at");
-            self.bytes -= entry_bytes(&entry);
+            self.bytes -= kept_bytes(&entry);
         }
     }
 
