@@ -116,8 +116,20 @@ pub async fn serve(config: Config) -> Exit {
 }
 
 async fn serve_until_told(config: Config, lines: Option<Lines>) -> Exit {
+    // Before anything else: whoever reads our address may send a signal at once.
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("tenure: cannot listen to signals: {error}");
+            return Exit::Unreachable;
+        }
+    };
     let greeting_of = config.clone();
-    let service = match Service::start(config).await {
+    let started = tokio::select! {
+        started = Service::start(config) => started,
+        () = signals.stop() => return Exit::Clean,
+    };
+    let service = match started {
         Ok(service) => service,
         Err(error) => {
             eprintln!("tenure: {error}");
@@ -126,17 +138,10 @@ async fn serve_until_told(config: Config, lines: Option<Lines>) -> Exit {
     };
     greeting::print(&greeting_of, &service);
     notify::tell(notify::State::Ready);
-    let signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => {
-            eprintln!("tenure: cannot listen to signals: {error}");
-            return Exit::Unreachable;
-        }
-    };
-    let reloading = signals.obey(&service, lines, greeting_of.drain);
+    let obeying = signals.obey(&service, lines, greeting_of.drain);
     tokio::select! {
         () = service.run() => {}
-        never = reloading => match never {},
+        never = obeying => match never {},
     }
     tracing::info!(event = "stopped");
     Exit::Clean
@@ -155,6 +160,14 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Resolves when the process is told to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 
     async fn obey(
