@@ -35,6 +35,14 @@ impl Moment {
     }
 }
 
+#[cfg(test)]
+impl Moment {
+    /// So long before this.
+    pub(crate) fn minus(self, span: Duration) -> Self {
+        Moment(self.0.saturating_sub(span))
+    }
+}
+
 impl Add<Duration> for Moment {
     type Output = Moment;
 

@@ -159,7 +159,9 @@ impl Connect {
         };
         let credentials = Credentials { ca: settings.ca, client };
         let patience = settings.connect_timeout.unwrap_or(PATIENCE_DEFAULT);
-        let remote = Remote::new(servers, settings.api_key, &credentials, patience);
+        // Making a connection must not outlast the patience with it.
+        let connect_max = self.retry.map_or(patience, |retry| patience.min(retry));
+        let remote = Remote::new(servers, settings.api_key, &credentials, connect_max);
         Ok((Backend::Remote(remote.map_err(ConnectError::Tls)?), patience))
     }
 

@@ -278,3 +278,83 @@ async fn listen_for_ever(connection: &Connection, session: &Session) {
         tokio::time::sleep(retry::pause(failures, Duration::ZERO, dice::die())).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tenure_api::Seconds;
+    use tenure_core::{Lease, LockName, Owner, SessionId, SessionSecret, Token};
+
+    use super::*;
+    use crate::holding::{Facts, Life, State};
+
+    const TEN: Duration = Duration::from_secs(10);
+
+    /// A session of ten seconds that was opened so long ago, and a grant of it.
+    fn opened(ago: Duration) -> (Arc<Session>, Arc<Holding>) {
+        let secret = SessionSecret::from_random([1; 32]);
+        let opened = SessionOpened {
+            id: SessionId(1),
+            session: SessionHandle { id: SessionId(1), secret },
+            ttl: Seconds(TEN),
+            valid_for: Seconds(TEN),
+            expires_in: Seconds(TEN),
+        };
+        let sent = Moment::now().minus(ago);
+        let session = Arc::new(Session::new(&opened, sent));
+        let name = LockName::new("a").unwrap();
+        let facts = Facts {
+            name: name.clone(),
+            tokens: BTreeMap::from([(name, Token::new(7))]),
+            lease: Lease::from_random([1; 32]),
+            owner: Owner::new("o-1").unwrap(),
+            request: RequestId::new("request-1").unwrap(),
+            is_reentrant: false,
+        };
+        let holding = Arc::new(Holding::new(facts, Life::Session(session.clone())));
+        session.inner.lock().grants.insert(1, Arc::downgrade(&holding));
+        (session, holding)
+    }
+
+    fn fresh() -> Promise {
+        Promise::of(Moment::now(), Duration::ZERO, TEN)
+    }
+
+    #[test]
+    fn a_keep_alive_in_time_keeps_what_is_held() {
+        let (session, holding) = opened(TEN / 2);
+        session.renew(fresh(), Moment::now());
+        assert!(matches!(holding.state(Moment::now()), State::Held { .. }));
+    }
+
+    #[test]
+    fn a_keep_alive_that_is_answered_after_a_long_pause_gives_nothing_back() {
+        let (session, holding) = opened(TEN * 2);
+        session.renew(fresh(), Moment::now());
+        let State::Lost(loss) = holding.state(Moment::now()) else {
+            panic!("the pause was too long")
+        };
+        assert_eq!(loss.reason, LossReason::Unreachable);
+    }
+
+    #[test]
+    fn a_loss_that_overtakes_its_grant_is_not_forgotten() {
+        let (session, old) = opened(Duration::ZERO);
+        let lost =
+            LostEvent { name: old.name.clone(), token: Token::new(8), reason: LostName::Broken };
+        session.learn_lost(lost);
+        let facts = Facts {
+            name: old.name.clone(),
+            tokens: BTreeMap::from([(old.name.clone(), Token::new(8))]),
+            lease: Lease::from_random([2; 32]),
+            owner: old.owner.clone(),
+            request: old.request.clone(),
+            is_reentrant: false,
+        };
+        let new = Arc::new(Holding::new(facts, Life::Session(session.clone())));
+        session.add(&new, fresh());
+        assert!(new.loss(Moment::now()).is_some());
+        assert!(old.loss(Moment::now()).is_none());
+    }
+}

@@ -82,7 +82,7 @@ async fn a_server_of_a_trusted_authority_is_used_encrypted() {
     tenure.admin().break_grant("a", Whose::Token(holder.token()), "a test").await.unwrap();
     assert!(matches!(soon(lost).await.reason, LossReason::Broken { .. }));
     for waiter in waiting {
-        soon(waiter).await.unwrap().unwrap();
+        soon(waiter).await.unwrap().unwrap().release().await.unwrap();
     }
     tenure.close().await.unwrap();
 }
