@@ -93,6 +93,22 @@ async fn forgetting_a_request_of_an_old_session_takes_nothing_of_the_new_one() {
 }
 
 #[tokio::test]
+async fn a_dropped_grant_is_given_back_when_somebody_is_there_again() {
+    let (tenure, script) = testing::connect().await.unwrap();
+    let mut changes = watch(&tenure, "").await;
+    let one = tenure.lock("a").acquire().await.unwrap();
+    script.fail_next(2);
+    drop(one);
+    until(&mut changes, ActionName::Released).await;
+    let (b, c) =
+        (tenure.lock("b").acquire().await.unwrap(), tenure.lock("c").acquire().await.unwrap());
+    script.fail_next(2);
+    drop((b, c));
+    until(&mut changes, ActionName::Released).await;
+    until(&mut changes, ActionName::Released).await;
+}
+
+#[tokio::test]
 async fn an_acquire_that_is_dropped_on_its_way_holds_nothing() {
     let (tenure, script) = testing::connect().await.unwrap();
     tenure.lock("warm").acquire().await.unwrap().release().await.unwrap();
