@@ -72,9 +72,14 @@ pub(crate) struct Arguments {
 /// Runs it until it is told to stop.
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     let check = arguments.check;
+    if arguments.api_key.is_some() && !global.quiet {
+        eprintln!("tenure: --api-key is visible in `ps`: better --api-key-file or TENURE_API_KEY");
+    }
     let config = Config::load(&overrides(arguments, global))
         .map_err(|error| Failure::usage(error.to_string()))?;
     if check {
+        tenure_server::check(&config)
+            .map_err(|error| Failure::new(Exit::Given(error.exit().code()), error.to_string()))?;
         return show(&config, &Output::new(global.json, global.quiet, global.verbose));
     }
     let runtime = Builder::new_multi_thread().enable_all().build();
@@ -94,14 +99,15 @@ fn overrides(arguments: Arguments, global: &Global) -> Overrides {
     let from_environment = variable("TENURE_API_KEY").and_then(|value| value.into_string().ok());
     let file_from_environment =
         variable("TENURE_API_KEY_FILE").filter(|_| from_environment.is_none()).map(PathBuf::from);
+    let given = arguments.api_key.or(from_environment);
+    let file = global.api_key_file.clone().or(file_from_environment);
     Overrides {
         config: arguments.config,
         listen: arguments.listen,
         admin_listen: arguments.admin_listen,
         data: arguments.data,
         durability: arguments.durability,
-        api_key: arguments.api_key.or(from_environment),
-        api_key_file: global.api_key_file.clone().or(file_from_environment),
+        api_key: given.map(ApiKey::Given).or(file.map(ApiKey::File)),
         tls_cert: arguments.tls_cert,
         tls_key: arguments.tls_key,
         client_ca: arguments.client_ca,

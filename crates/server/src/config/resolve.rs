@@ -42,10 +42,8 @@ pub struct Overrides {
     pub data: Option<PathBuf>,
     /// `--durability`.
     pub durability: Option<String>,
-    /// `--api-key`.
-    pub api_key: Option<String>,
-    /// `--api-key-file`.
-    pub api_key_file: Option<PathBuf>,
+    /// `--api-key` or `--api-key-file`.
+    pub api_key: Option<ApiKey>,
     /// `--tls-cert`.
     pub tls_cert: Option<PathBuf>,
     /// `--tls-key`.
@@ -156,7 +154,7 @@ fn resolve(
         tls: tls_files(flags, &file.tls)?,
         data: flags.data.clone().or(file.backend.data.clone()).unwrap_or(DATA.into()),
         keys: keys(&file.keys)?,
-        api_key: api_key(flags)?,
+        api_key: api_key(flags),
         weak_keys: flags.weak_keys,
         connections: connections(&file)?,
         changes_kept: span(file.limits.changes_kept, 3600),
@@ -235,16 +233,13 @@ fn tls_files(flags: &Overrides, file: &file::Tls) -> Result<Option<TlsFiles>, Co
     }
 }
 
-fn api_key(flags: &Overrides) -> Result<Option<ApiKey>, ConfigError> {
-    match (&flags.api_key, &flags.api_key_file) {
-        (Some(_), Some(_)) => Err(value("api-key", "give --api-key or --api-key-file, not both")),
-        (Some(key), None) => Ok(Some(ApiKey::Given(key.clone()))),
-        (None, Some(path)) => Ok(Some(ApiKey::File(path.clone()))),
-        (None, None) => {
-            let credential = flags.credentials.as_ref().map(|dir| dir.join("api-key"));
-            Ok(credential.filter(|path| path.exists()).map(ApiKey::File))
-        }
-    }
+/// The key that flags or environment name, or the one that systemd hands over.
+fn api_key(flags: &Overrides) -> Option<ApiKey> {
+    let credential = || {
+        let path = flags.credentials.as_ref()?.join("api-key");
+        path.exists().then_some(ApiKey::File(path))
+    };
+    flags.api_key.clone().or_else(credential)
 }
 
 fn keys(written: &[file::Key]) -> Result<Vec<KeyConfig>, ConfigError> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 
 use super::command_line::{CommandLine, USAGE};
-use crate::config::{Config, ConfigError, Overrides};
+use crate::config::{ApiKey, Config, ConfigError, Overrides};
 use crate::serve::{Exit, serve};
 
 /// The file whose first line is the API key.
@@ -45,14 +45,13 @@ pub fn config(line: &CommandLine, around: &Surroundings) -> Result<Config, Confi
 }
 
 fn overrides(line: &CommandLine, around: &Surroundings) -> Overrides {
-    let key_file = line.api_key.is_none().then(|| PathBuf::from(API_KEY_FILE));
+    let file = || ApiKey::File(PathBuf::from(API_KEY_FILE));
     Overrides {
         // An empty path: this server does not read the file that `tenure serve` on the same machine has.
         config: Some(around.file.clone().unwrap_or_default()),
         listen: Some(vec![format!("0.0.0.0:{}", line.port)]),
         data: around.data.clone(),
-        api_key: line.api_key.clone(),
-        api_key_file: key_file,
+        api_key: Some(line.api_key.clone().map_or_else(file, ApiKey::Given)),
         tls_cert: (!line.plain).then(|| line.certificate.clone()),
         tls_key: (!line.plain).then(|| line.private_key.clone()),
         insecure: Some(line.plain),
@@ -113,7 +112,7 @@ mod tests {
     use tenure_log::Durability;
 
     use super::*;
-    use crate::config::{ApiKey, Listen};
+    use crate::config::Listen;
 
     #[test]
     fn a_port_alone_serves_https_to_all_addresses_with_the_key_of_the_file() {

@@ -27,7 +27,7 @@ async fn a_child_serves() {
     let Some(config) = std::env::var_os(CONFIG) else { return };
     let overrides = Overrides {
         config: Some(config.into()),
-        api_key: Some(KEY.to_owned()),
+        api_key: Some(tenure_server::ApiKey::Given(KEY.to_owned())),
         ..Overrides::default()
     };
     let exit = match Config::load(&overrides) {
