@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tenure_core::{Command, Machine, Revision};
 use tokio::sync::watch;
 
-use crate::error::{OpenError, Reason, SubmitError};
+use crate::error::{OpenError, SubmitError};
 use crate::feed::{Cursor, Subscription};
 use crate::meters::Meters;
 use crate::node::Node;
@@ -58,11 +58,9 @@ impl Log {
     /// took effect, and a node that is the whole cluster cannot have been deposed. Goes on while the disk is full or
     /// stalled. Others wait while `view` runs.
     pub async fn read<T>(&self, view: impl FnOnce(&Machine) -> T) -> Result<T, SubmitError> {
-        match self.node.alarm.health.troubles().reason() {
-            Some(reason @ (Reason::Starting | Reason::Stopping)) => {
-                Err(SubmitError::Unavailable(reason))
-            }
-            _ => Ok(view(&self.node.shared.state.read().machine)),
+        match self.node.alarm.health.troubles().hides() {
+            Some(reason) => Err(SubmitError::Unavailable(reason)),
+            None => Ok(view(&self.node.shared.state.read().machine)),
         }
     }
 

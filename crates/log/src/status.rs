@@ -68,12 +68,17 @@ impl Troubles {
     pub(crate) fn reason(self) -> Option<Reason> {
         let order = [
             (self.stopping, Reason::Stopping),
-            (self.starting, Reason::Starting),
-            // A stall for want of room is a full disk; that is what helps to know.
+            // A start or a stall for want of room is a full disk; that is what helps to know.
             (self.full, Reason::StorageFull),
+            (self.starting, Reason::Starting),
             (self.stalled, Reason::NoQuorum),
         ];
         order.into_iter().find(|(is, _)| *is).map(|(_, reason)| reason)
+    }
+
+    /// Why the machine cannot be read: it is not complete, or not the latest.
+    pub(crate) fn hides(self) -> Option<Reason> {
+        (self.starting || self.stopping).then(|| self.reason()).flatten()
     }
 
     /// Why a command is not even queued.
@@ -203,6 +208,14 @@ mod tests {
         assert_eq!(stalled.refuses(&Command::Tick), Some(Reason::NoQuorum));
         let both = Troubles { stalled: true, full: true, ..Troubles::default() };
         assert_eq!(both.refuses(&Command::Tick), Some(Reason::StorageFull));
+    }
+
+    #[test]
+    fn a_full_disk_at_the_start_is_named_and_nothing_is_read() {
+        let troubles = Troubles { starting: true, full: true, ..Troubles::default() };
+        assert_eq!(troubles.hides(), Some(Reason::StorageFull));
+        assert_eq!(troubles.refuses(&Command::Tick), Some(Reason::StorageFull));
+        assert_eq!(Troubles { starting: false, ..troubles }.hides(), None);
     }
 
     #[test]
