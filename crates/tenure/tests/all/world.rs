@@ -72,7 +72,7 @@ impl Server {
             listen: Some(vec!["127.0.0.1:0".to_owned()]),
             data: Some(dir.path().join("data")),
             durability: Some("memory".to_owned()),
-            api_key: Some(KEY.to_owned()),
+            api_key: Some(tenure_server::ApiKey::Given(KEY.to_owned())),
             ..Overrides::default()
         };
         change(&mut overrides);
