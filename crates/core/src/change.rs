@@ -7,7 +7,7 @@ use crate::id::{Revision, SessionId, TicketId, Token};
 use crate::text::{KeyName, LockName, Note, Owner, Reason};
 
 /// Everything that came of a batch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Applied {
     /// One answer per command, in order.
     pub answers: Vec<Answer>,

@@ -46,7 +46,7 @@ use session::EndedSessions;
 /// The deterministic state behind a Tenure server: locks, queues, sessions, request ids, keys.
 ///
 /// The same batches give the same answers and the same state, on every node and after every restart.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Machine {
     state: State,
     index: Index,
@@ -55,7 +55,7 @@ pub struct Machine {
 }
 
 /// What a snapshot holds.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct State {
     now: Time,
     wall: WallTime,
@@ -79,7 +79,7 @@ struct State {
 }
 
 /// What can be found again from the state. Hash maps here are looked up, never walked: their order is not determined.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Index {
     /// Live tickets by the first half of their lease's hash.
     leases: HashMap<LeaseKey, TicketId>,
@@ -95,7 +95,7 @@ struct Index {
 }
 
 /// What one owner holds and waits for (upgrades by their own number).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct OwnerTickets {
     held: TicketSet,
     waiting: TicketSet,

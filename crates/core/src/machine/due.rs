@@ -15,7 +15,7 @@ const FORGOTTEN_PER_BATCH_MAX: usize = 1_000;
 
 /// Everything with a deadline, in the order it ends. At one instant liveness and delays end before waits do, so that a
 /// waiter whose time is up as the lock becomes free still gets it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Deadlines {
     numbered: BTreeSet<(Time, Due)>,
     /// Apart from the others, so that these stay small.

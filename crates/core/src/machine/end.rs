@@ -18,7 +18,7 @@ use crate::time::Time;
 
 /// Ended grants by lease, so that a repeated release answers as the first did and a loser learns why. Bounded: the
 /// oldest are forgotten, and a lease nobody knows is told to be lost for an unknown reason.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct EndedLeases {
     #[serde(with = "super::snapshot::sorted")]
     known: HashMap<LeaseKey, EndedLease>,

@@ -17,7 +17,7 @@ use crate::time::Time;
 const MADE: &str = "srv-";
 
 /// Requests by their id in its scope. In memory for as long as the grant or place exists, and an hour longer.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Requests {
     #[serde(with = "super::snapshot::sorted")]
     known: HashMap<RequestKey, Remembered>,

@@ -18,7 +18,7 @@ use crate::id::{RequestKey, Revision, SessionHandle, SessionId, TicketId};
 use crate::limits;
 
 /// How sessions of the past ended, the latest of them.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct EndedSessions(VecDeque<(SessionId, SessionEnd)>);
 
 impl EndedSessions {

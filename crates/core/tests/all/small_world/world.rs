@@ -1,5 +1,6 @@
 //! One state, what can happen in it, and what must hold.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use tenure_core::*;
@@ -12,10 +13,9 @@ const REPEATS_MAX: u8 = 1;
 /// How often time passes.
 const LATER_MAX: u8 = 3;
 
-#[derive(Clone, Hash)]
+#[derive(Clone)]
 pub(super) struct World {
-    /// The machine between two batches: what a restart leaves of it.
-    machine: Vec<u8>,
+    machine: Machine,
     now: Time,
     clients: Vec<Client>,
     repeats_left: u8,
@@ -60,6 +60,15 @@ pub(super) enum Move {
     Restart,
 }
 
+/// Two worlds are the same if their machines keep the same and everybody else knows the same.
+impl Hash for World {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.machine.snapshot().hash(hasher);
+        (self.now, &self.clients, self.highest).hash(hasher);
+        (self.repeats_left, self.later_left, self.restarts_left).hash(hasher);
+    }
+}
+
 impl World {
     pub(super) fn new(clients: &[(Kind, &str)], restarts: u8) -> Self {
         let mut machine = Machine::new();
@@ -72,7 +81,7 @@ impl World {
             made.push(client);
         }
         World {
-            machine: machine.snapshot(),
+            machine,
             now: Time::ZERO,
             clients: made,
             repeats_left: REPEATS_MAX,
@@ -80,10 +89,6 @@ impl World {
             restarts_left: restarts,
             highest: Token::default(),
         }
-    }
-
-    fn machine(&self) -> Machine {
-        Machine::restore(&self.machine).expect("a machine reads its own snapshot")
     }
 
     pub(super) fn moves(&self) -> Vec<Move> {
@@ -167,12 +172,15 @@ impl World {
             }
             Move::Due { heard } => {
                 self.later_left -= 1;
-                let due = self.machine().next_deadline().unwrap_or(now);
+                let due = self.machine.next_deadline().unwrap_or(now);
                 self.now = now.max(due);
                 return self.apply(Command::Tick, None, heard);
             }
             Move::Restart => {
                 self.restarts_left -= 1;
+                let snapshot = self.machine.snapshot();
+                self.machine =
+                    Machine::restore(&snapshot).expect("a machine reads its own snapshot");
                 for client in &mut self.clients {
                     client.open = None;
                     client.flights.retain(|message| !matches!(message, Message::Detach(_)));
@@ -215,9 +223,7 @@ impl World {
         by: Option<(usize, Message)>,
         heard: bool,
     ) -> Result<(), String> {
-        let mut machine = self.machine();
-        let applied = machine.apply(&Batch::at(self.now, vec![command]));
-        self.machine = machine.snapshot();
+        let applied = self.machine.apply(&Batch::at(self.now, vec![command]));
         // What was due ended before the command was carried out.
         for (ticket, settled) in &applied.settled {
             self.hear_outcome(*ticket, settled, heard)?;
@@ -305,7 +311,7 @@ impl World {
     }
 
     fn check(&self) -> Result<(), String> {
-        let machine = self.machine();
+        let machine = &self.machine;
         for client in &self.clients {
             let holds = |tokens: &[Token]| {
                 let pairs = client.names.iter().zip(tokens);
@@ -340,7 +346,7 @@ impl World {
 
     /// Long after the last word of anybody, nothing is held, waited for or counted.
     pub(super) fn free_in_the_end(&self) -> Result<(), String> {
-        let mut machine = self.machine();
+        let mut machine = self.machine.clone();
         machine.apply(&Batch::at(self.now + Duration::from_secs(60), vec![]));
         machine.apply(&Batch::at(self.now + Duration::from_secs(120), vec![]));
         machine.apply(&Batch::at(self.now + Duration::from_secs(180), vec![]));
