@@ -20,6 +20,8 @@ use crate::raft::machine::Shared;
 
 /// Between two attempts while there is no leader.
 const LEADER_RETRY: Duration = Duration::from_millis(20);
+/// Between two snapshots taken because the disk is full.
+const FULL_RETRY: Duration = Duration::from_secs(5);
 /// Entries made after the word to stop, to answer what had been left before it.
 const LAST_BATCHES_MAX: usize = 64;
 
@@ -35,6 +37,7 @@ pub(crate) struct Proposer {
     stamped: (Time, Instant),
     term: Option<u64>,
     snapshot_asked_at: u64,
+    full_asked_at: Option<Instant>,
 }
 
 /// The library ended; nothing can be proposed any more.
@@ -64,6 +67,7 @@ impl Proposer {
             stamped: (last, clock),
             term: None,
             snapshot_asked_at: 0,
+            full_asked_at: None,
         }
     }
 
@@ -227,13 +231,24 @@ impl Proposer {
         }
     }
 
+    // On a full disk two small snapshots free the segments behind them, long before the log is long.
+    fn needs_room(&mut self, logged: u64) -> bool {
+        let lately = self.full_asked_at.is_some_and(|asked| asked.elapsed() < FULL_RETRY);
+        if logged == 0 || lately || !self.alarm.health.troubles().full {
+            return false;
+        }
+        self.full_asked_at = Some(Instant::now());
+        true
+    }
+
     async fn keep_log_short(&mut self) -> Result<(), Ended> {
         let logged = self.alarm.meters.log_bytes();
         if logged < self.snapshot_asked_at {
             // A snapshot was saved since.
             self.snapshot_asked_at = 0;
         }
-        if logged >= self.snapshot_log_bytes && self.snapshot_asked_at == 0 {
+        let long = logged >= self.snapshot_log_bytes && self.snapshot_asked_at == 0;
+        if long || self.needs_room(logged) {
             self.snapshot_asked_at = logged;
             self.raft.trigger().snapshot().await.map_err(|_| Ended)?;
         }

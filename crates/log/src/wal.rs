@@ -92,15 +92,9 @@ impl Wal {
             Some(tip) => Some(reopen(&*disk, tip).map_err(failed("write again the end of"))?),
             None => None,
         };
-        let preparer = Preparer::start(
-            disk.clone(),
-            alarm.health.clone(),
-            alarm.meters.clone(),
-            segment_bytes,
-            log.highest + 1,
-            retired,
-        )
-        .map_err(failed("start a thread for"))?;
+        let preparer =
+            Preparer::start(disk.clone(), alarm.clone(), segment_bytes, log.highest + 1, retired)
+                .map_err(failed("start a thread for"))?;
         let wal = Wal {
             disk,
             alarm,

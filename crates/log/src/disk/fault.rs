@@ -43,6 +43,8 @@ pub(crate) struct Faults {
     pub(crate) write_failures: u32,
     /// No file can be made.
     pub(crate) full: bool,
+    /// No segment can be made, but there is room for something small.
+    pub(crate) nearly_full: bool,
     /// Syncs do not return until this is false again.
     pub(crate) stuck: bool,
     /// After so many more operations nothing works any more.
@@ -204,7 +206,7 @@ impl Disk for FaultDisk {
     fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.inner.state.lock();
         state.operate()?;
-        if state.faults.full {
+        if state.faults.full || (state.faults.nearly_full && bytes > 0) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         let zeros = vec![0; usize::try_from(bytes).unwrap()];

@@ -200,3 +200,30 @@ async fn a_node_that_a_long_read_held_up_recovers() {
     granted(&node, "b").await;
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_full_disk_makes_room_by_snapshots() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    granted(&node, "held").await;
+    disk.set(|faults| faults.nearly_full = true);
+    let mut number = 0;
+    while node.alarm.health.status().ready {
+        number += 1;
+        let name = format!("lock-{number}");
+        if submit(&node, acquire(&name)).await.is_ok() {
+            // Refused at the last moment or not: the release tells.
+            drop(submit(&node, release(&name)).await);
+        }
+    }
+    // Nobody frees anything: the log of what was released is worth nothing any more.
+    until_ready(&node, true).await;
+    granted(&node, "new").await;
+    assert!(is_held(&node, "held"));
+    node.stop().await;
+    drop(node);
+    disk.set(|faults| faults.nearly_full = false);
+    let node = start(&disk).await;
+    assert!(is_held(&node, "held") && is_held(&node, "new"));
+    node.stop().await;
+}

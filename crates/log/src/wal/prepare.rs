@@ -10,9 +10,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::segment::{HEADER_BYTES, SEGMENT_TEMPORARY, segment_name};
+use crate::alarm::Alarm;
 use crate::disk::{Disk, DiskFile};
-use crate::meters::{Meters, Operation};
-use crate::status::Health;
+use crate::meters::Operation;
 
 /// Between two attempts to make a segment.
 const RETRY: Duration = Duration::from_secs(1);
@@ -39,8 +39,7 @@ struct Shared {
     desk: Mutex<Bench>,
     changed: Condvar,
     disk: Arc<dyn Disk>,
-    health: Arc<Health>,
-    meters: Arc<Meters>,
+    alarm: Arc<Alarm>,
     segment_bytes: u64,
 }
 
@@ -65,8 +64,7 @@ impl Preparer {
     /// Starts the thread. Segments are numbered from `number` on and made of `retired` files where possible.
     pub(crate) fn start(
         disk: Arc<dyn Disk>,
-        health: Arc<Health>,
-        meters: Arc<Meters>,
+        alarm: Arc<Alarm>,
         segment_bytes: u64,
         number: u64,
         retired: Vec<String>,
@@ -75,7 +73,7 @@ impl Preparer {
         let bench = Bench { number, ready: None, retired, failing: false, closing: false };
         let desk = Mutex::new(bench);
         let changed = Condvar::new();
-        let shared = Arc::new(Shared { desk, changed, disk, health, meters, segment_bytes });
+        let shared = Arc::new(Shared { desk, changed, disk, alarm, segment_bytes });
         let worker = shared.clone();
         let thread = std::thread::Builder::new()
             .name("tenure-segments".into())
@@ -126,10 +124,10 @@ impl Shared {
         loop {
             match self.next_job() {
                 Job::Close => return,
-                Job::Look => self.health.set_disk_free(self.disk.free_bytes().ok()),
+                Job::Look => self.alarm.health.set_disk_free(self.disk.free_bytes().ok()),
                 Job::Remove(name) => {
                     if let Err(error) = self.disk.remove(&name) {
-                        self.meters.failed(Operation::Purge);
+                        self.alarm.meters.failed(Operation::Purge);
                         tracing::warn!(%name, %error, "cannot remove an old segment");
                     }
                 }
@@ -144,7 +142,8 @@ impl Shared {
             if bench.closing {
                 return Job::Close;
             }
-            if bench.ready.is_none() && !bench.failing {
+            // A segment that was freed can be used at once, whatever kept a new one from being made.
+            if bench.ready.is_none() && (!bench.failing || !bench.retired.is_empty()) {
                 // A number is used once, whether or not its segment comes to be.
                 let number = bench.number;
                 bench.number += 1;
@@ -167,19 +166,22 @@ impl Shared {
             Some(old) => self.recycle(&old, number),
             None => self.make(number),
         };
-        self.health.set_disk_free(self.disk.free_bytes().ok());
+        self.alarm.health.set_disk_free(self.disk.free_bytes().ok());
         let mut bench = self.desk.lock();
         match made {
             Ok(file) => {
+                bench.failing = false;
                 bench.ready = Some(Prepared { number, file, bytes: self.segment_bytes });
-                self.health.change(|troubles| troubles.full = false);
+                self.alarm.health.change(|troubles| troubles.full = false);
             }
             Err(error) => {
-                self.meters.failed(Operation::Prepare);
+                self.alarm.meters.failed(Operation::Prepare);
                 tracing::error!(%error, "cannot make the next segment of the log");
                 bench.failing = true;
                 if is_full(&error) {
-                    self.health.change(|troubles| troubles.full = true);
+                    self.alarm.health.change(|troubles| troubles.full = true);
+                    // A snapshot may make room: an old segment is as good as a new one.
+                    self.alarm.desk.ring();
                 }
             }
         }
