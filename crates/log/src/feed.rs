@@ -1,14 +1,14 @@
 //! The changes of the machine in commit order, kept for a while for readers that come back.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tenure_core::{Change, Revision};
-use tokio::sync::watch;
+use tenure_core::{Action, Change, Revision, SessionId};
+use tokio::sync::{mpsc, watch};
 
 /// Bytes of changes kept.
 const KEPT_BYTES_MAX: usize = 64 << 20;
@@ -18,6 +18,8 @@ pub(crate) const BEHIND_MAX: u64 = 100_000;
 const EVENT_CHANGES_MAX: usize = 256;
 /// Bytes in one block: what is forgotten at once.
 const BLOCK_BYTES: usize = 16 * 1024;
+/// Changes that wait for the reader of one session; with one more it is cut off.
+const SESSION_NEWS_MAX: usize = 1_024;
 
 /// A place in the feed of changes. Its text, `<epoch>-<revision>`, is opaque to clients; `0` is the oldest kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,16 +84,40 @@ pub struct Subscription {
     gap: bool,
     // Whether it has been at the end once: from then on it is slow rather than late.
     caught_up: bool,
+    // Where in which block the next change begins, so that nothing is decoded twice.
+    mark: Mark,
+    // Only what befalls one session.
+    session: Option<Listening>,
 }
+
+/// A reader of one session. There are as many of these as there are clients, so none of them is woken by the changes
+/// of others: at the end of the ring it leaves it and is told by name.
+struct Listening {
+    id: SessionId,
+    news: Option<mpsc::Receiver<(Cursor, Change)>>,
+}
+
+/// A place in a block: the revision before the block, and the byte.
+type Mark = (u64, usize);
 
 impl Subscription {
     /// Waits for what comes next. Cancel-safe.
     pub async fn next(&mut self) -> Event {
         loop {
+            if let Some(news) = self.session.as_mut().and_then(|session| session.news.as_mut()) {
+                return match news.recv().await {
+                    Some(told) => Event::Changes(vec![told]),
+                    None if self.ring.lock().closed => Event::Stopping,
+                    None => Event::Slow,
+                };
+            }
             // Seen before the look, so that what comes after it wakes.
             self.news.borrow_and_update();
             if let Some(event) = self.look() {
                 return event;
+            }
+            if self.session.as_ref().is_some_and(|session| session.news.is_some()) {
+                continue;
             }
             if self.news.changed().await.is_err() {
                 return Event::Stopping;
@@ -100,7 +126,7 @@ impl Subscription {
     }
 
     fn look(&mut self) -> Option<Event> {
-        let ring = self.ring.lock();
+        let mut ring = self.ring.lock();
         let end = ring.end();
         if self.gap || self.at.epoch != end.epoch {
             (self.gap, self.at) = (false, end);
@@ -109,7 +135,13 @@ impl Subscription {
         let behind = end.revision.saturating_sub(self.at.revision);
         if behind == 0 {
             self.caught_up = true;
-            return ring.closed.then_some(Event::Stopping);
+            if ring.closed {
+                return Some(Event::Stopping);
+            }
+            if let Some(session) = &mut self.session {
+                session.news = Some(ring.listen(session.id));
+            }
+            return None;
         }
         let missed = self.at.revision < ring.before_oldest();
         if self.caught_up && (missed || behind > BEHIND_MAX) {
@@ -119,8 +151,11 @@ impl Subscription {
             self.at = end;
             return Some(Event::Resync(end));
         }
-        let changes = ring.after(self.at.revision);
+        let mut changes = ring.after(self.at.revision, &mut self.mark);
         self.at = changes.last().map_or(end, |(cursor, _)| *cursor);
+        if let Some(session) = &self.session {
+            changes.retain(|(_, change)| befalls(change) == Some(session.id));
+        }
         Some(Event::Changes(changes))
     }
 }
@@ -128,6 +163,21 @@ impl Subscription {
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// The session that must hear of a change: of what is done to it, not of what it does itself.
+fn befalls(change: &Change) -> Option<SessionId> {
+    match change {
+        Change::SessionEnded { id, .. } => Some(*id),
+        Change::Lock(change) => match change.action {
+            Action::Expired
+            | Action::SessionEnded
+            | Action::Broken
+            | Action::Recalled
+            | Action::HandedOver => change.session,
+            _ => None,
+        },
     }
 }
 
@@ -148,6 +198,8 @@ struct Ring {
     kept: Duration,
     changes_max: usize,
     closed: bool,
+    // Readers of one session that have caught up.
+    sessions: HashMap<SessionId, Vec<mpsc::Sender<(Cursor, Change)>>>,
 }
 
 // Encoded, because a change in memory is several times its size on the wire.
@@ -172,6 +224,7 @@ impl Feed {
             kept,
             changes_max,
             closed: false,
+            sessions: HashMap::new(),
         };
         Feed { ring: Arc::new(Mutex::new(ring)), news: watch::Sender::new(()) }
     }
@@ -217,6 +270,12 @@ impl Feed {
         Cursor { revision: revision.0, ..self.end() }
     }
 
+    /// Reads on from a place what befalls one session.
+    pub(crate) fn subscribe_session(&self, id: SessionId, after: Cursor) -> Subscription {
+        let session = Some(Listening { id, news: None });
+        Subscription { session, ..self.subscribe(Some(after)) }
+    }
+
     /// Reads on from a place; `None`: from now.
     pub(crate) fn subscribe(&self, after: Option<Cursor>) -> Subscription {
         let ring = self.ring.lock();
@@ -233,12 +292,15 @@ impl Feed {
             }
         };
         let (ring, news) = (self.ring.clone(), self.news.subscribe());
-        Subscription { ring, news, at, gap, caught_up: false }
+        Subscription { ring, news, at, gap, caught_up: false, mark: (0, 0), session: None }
     }
 
     /// Nothing comes any more.
     pub(crate) fn close(&self) {
-        self.ring.lock().closed = true;
+        let mut ring = self.ring.lock();
+        ring.closed = true;
+        ring.sessions.clear();
+        drop(ring);
         self.news.send_replace(());
     }
 }
@@ -256,6 +318,7 @@ impl Ring {
     fn push(&mut self, change: &Change, now: Instant) {
         let before = self.last;
         self.last = change.revision().0;
+        self.tell_session(change);
         if self.blocks.back().is_none_or(|block| block.bytes.len() >= BLOCK_BYTES) {
             if let Some(full) = self.blocks.back_mut() {
                 full.bytes.shrink_to_fit();
@@ -269,6 +332,25 @@ impl Ring {
         block.changes += 1;
         self.bytes += block.bytes.len() - old;
         self.changes += 1;
+    }
+
+    fn tell_session(&mut self, change: &Change) {
+        let Some(id) = befalls(change) else { return };
+        let cursor = self.end();
+        let Some(readers) = self.sessions.get_mut(&id) else { return };
+        // One that is too slow, or gone, hears no more.
+        readers.retain(|reader| reader.try_send((cursor, change.clone())).is_ok());
+        if readers.is_empty() || matches!(change, Change::SessionEnded { .. }) {
+            self.sessions.remove(&id);
+        }
+    }
+
+    fn listen(&mut self, id: SessionId) -> mpsc::Receiver<(Cursor, Change)> {
+        let (sender, receiver) = mpsc::channel(SESSION_NEWS_MAX);
+        let readers = self.sessions.entry(id).or_default();
+        readers.retain(|reader| !reader.is_closed());
+        readers.push(sender);
+        receiver
     }
 
     // Age is that of a block's first change: a block is kept until its youngest might have been old enough.
@@ -291,22 +373,25 @@ impl Ring {
     fn forget_all(&mut self) {
         self.blocks.clear();
         (self.changes, self.bytes) = (0, 0);
+        // Their readers come again and are told of the gap.
+        self.sessions.clear();
     }
 
-    fn after(&self, revision: u64) -> Vec<(Cursor, Change)> {
+    fn after(&self, revision: u64, mark: &mut Mark) -> Vec<(Cursor, Change)> {
         let first = self.blocks.partition_point(|block| block.before <= revision).max(1) - 1;
         let mut found = Vec::new();
         for block in self.blocks.iter().skip(first) {
-            let mut rest = block.bytes.as_slice();
-            while !rest.is_empty() && found.len() < EVENT_CHANGES_MAX {
-                let (change, after) = postcard::take_from_bytes::<Change>(rest)
+            let mut at = if mark.0 == block.before { mark.1 } else { 0 };
+            while at < block.bytes.len() && found.len() < EVENT_CHANGES_MAX {
+                let (change, rest) = postcard::take_from_bytes::<Change>(&block.bytes[at..])
                     .expect("what was encoded can be decoded");
-                rest = after;
+                at = block.bytes.len() - rest.len();
                 if change.revision().0 > revision {
                     let cursor = Cursor { revision: change.revision().0, ..self.end() };
                     found.push((cursor, change));
                 }
             }
+            *mark = (block.before, at);
             if found.len() >= EVENT_CHANGES_MAX {
                 break;
             }
@@ -318,14 +403,18 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use tenure_core::{SessionEnd, SessionId};
+    use tenure_core::{LockChange, LockName, SessionEnd};
 
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn change(revision: u64) -> Change {
-        let (id, reason) = (SessionId(revision), SessionEnd::Closed);
+        change_of(revision, revision)
+    }
+
+    fn change_of(revision: u64, session: u64) -> Change {
+        let (id, reason) = (SessionId(session), SessionEnd::Closed);
         Change::SessionEnded { revision: Revision(revision), id, reason }
     }
 
@@ -419,6 +508,66 @@ mod tests {
         push(&feed, 1..=BEHIND_MAX + 1);
         assert_eq!(subscription.next().now_or_never(), Some(Event::Slow));
         assert_eq!(subscription.next().now_or_never(), Some(Event::Slow), "and stays so");
+    }
+
+    fn broken(revision: u64, session: u64) -> Change {
+        Change::Lock(LockChange {
+            revision: Revision(revision),
+            name: LockName::new("deploy").unwrap(),
+            action: Action::Broken,
+            token: None,
+            owner: None,
+            session: Some(SessionId(session)),
+            note: None,
+            by: None,
+            reason: None,
+            micros: 0,
+        })
+    }
+
+    #[test]
+    fn a_session_hears_what_befalls_it_and_sleeps_through_the_rest() {
+        let feed = feed(1_000);
+        let now = Instant::now();
+        feed.push(0, Revision(2), &[broken(1, 7), broken(2, 8)], now);
+        let mut subscription = feed.subscribe_session(SessionId(7), "1-0".parse().unwrap());
+        assert_eq!(heard(&mut subscription), [1], "what it missed comes from the ring");
+        let mut next = tokio_test::task::spawn(subscription.next());
+        assert!(next.poll().is_pending());
+        feed.push(0, Revision(3), &[broken(3, 8)], now);
+        feed.tell();
+        assert!(!next.is_woken(), "the changes of others wake nobody");
+        feed.push(0, Revision(4), &[broken(4, 7)], now);
+        assert!(next.is_woken());
+        drop(next);
+        assert_eq!(heard(&mut subscription), [4]);
+        feed.push(0, Revision(5), &[change_of(5, 7)], now);
+        assert_eq!(heard(&mut subscription), [5]);
+        assert!(feed.ring.lock().sessions.is_empty(), "an ended session leaves nothing behind");
+    }
+
+    #[test]
+    fn a_session_whose_reader_is_too_slow_is_cut_off() {
+        let feed = feed(100_000);
+        let mut subscription = feed.subscribe_session(SessionId(7), feed.end());
+        assert!(heard(&mut subscription).is_empty());
+        let last = SESSION_NEWS_MAX as u64 + 1;
+        for revision in 1..=last {
+            feed.push(0, Revision(revision), &[broken(revision, 7)], Instant::now());
+        }
+        for revision in 1..last {
+            assert_eq!(heard(&mut subscription), [revision]);
+        }
+        assert_eq!(subscription.next().now_or_never(), Some(Event::Slow));
+    }
+
+    #[test]
+    fn readers_of_a_session_that_come_and_go_leave_nothing_behind() {
+        let feed = feed(1_000);
+        for _ in 0..100 {
+            assert!(heard(&mut feed.subscribe_session(SessionId(7), feed.end())).is_empty());
+        }
+        assert_eq!(feed.ring.lock().sessions[&SessionId(7)].len(), 1);
     }
 
     #[test]

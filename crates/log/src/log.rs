@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tenure_core::{Command, Machine, Revision};
+use tenure_core::{Command, Machine, Revision, SessionId};
 use tokio::sync::watch;
 
 use crate::error::{OpenError, SubmitError};
@@ -67,6 +67,12 @@ impl Log {
     /// The changes after a place; `None`: from now.
     pub fn changes(&self, after: Option<Cursor>) -> Subscription {
         self.node.shared.feed.subscribe(after)
+    }
+
+    /// What befalls one session after a place: grants it loses, recalls, its end. Costs nothing while nothing does,
+    /// so there may be as many of these as there are sessions.
+    pub fn session_changes(&self, id: SessionId, after: Cursor) -> Subscription {
+        self.node.shared.feed.subscribe_session(id, after)
     }
 
     /// The place after the last change.

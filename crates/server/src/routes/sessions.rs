@@ -250,11 +250,11 @@ pub(super) async fn events(call: Box<Call>, id: &str) -> Result<Response, Refuse
     let after = place(&call, query.after.as_deref())?;
     // Subscribed before the session is looked at, so that its end cannot fall between the two.
     let from = after.unwrap_or_else(|| call.app.log.cursor());
-    let changes = call.app.log.changes(Some(from));
+    let changes = call.app.log.session_changes(id, from);
     let known = call.app.log.read(|machine| machine.knows(&session)).await?;
     known.map_err(|end| Refused::of(Refusal::SessionEnded(end), &caller))?;
     let log = call.app.log.clone();
-    Ok(stream::response(call.app, changes, from, SessionTeller { log, id }))
+    Ok(stream::response(call.app, caller, changes, from, SessionTeller { log, id }))
 }
 
 /// Tells a session's client what it loses.

@@ -17,7 +17,7 @@ impl LogBackend {
     /// What happens to a session from now on.
     pub(crate) fn session_events(&self, id: SessionId) -> BoxStream<'static, SessionEvent> {
         let log = self.clone();
-        changes(self.log.changes(None))
+        changes(self.log.session_changes(id, self.log.cursor()))
             .filter_map(move |told| {
                 let log = log.clone();
                 async move {
