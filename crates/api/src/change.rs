@@ -160,6 +160,8 @@ names! {
         Slow = "slow",
         /// The server stops; another, or the same one later, goes on from the last cursor.
         Draining = "draining",
+        /// The key behind the stream was removed, rotated out or has run out, or it may less than before.
+        Unauthenticated = "unauthenticated",
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Identity {
     pub ttl_max: Option<Duration>,
     /// What it may have at once.
     pub quota: Option<Quota>,
+    /// SHA-256 of the secret that was shown; `None`: a client certificate.
+    pub sha256: Option<[u8; 32]>,
     /// The request came by a door where no operator is served (there is an `admin_listen`, and it is another one).
     pub operators_elsewhere: bool,
 }
@@ -49,6 +51,15 @@ impl Identity {
     /// Refuses a name outside the key's prefixes, whether there is such a lock or not.
     pub fn may_touch(&self, name: &LockName) -> Result<(), Forbidden> {
         if self.covers(name.as_str()) { Ok(()) } else { Err(Forbidden { needs: Needs::Prefix }) }
+    }
+
+    /// Whether it may all that `other` may, at the same names.
+    pub(crate) fn includes(&self, other: &Identity) -> bool {
+        let has = |role: &Role| self.roles.iter().any(|own| own >= role);
+        let covered = |prefix: &Prefix| self.covers(prefix.as_str());
+        let names = self.prefixes.is_empty()
+            || !other.prefixes.is_empty() && other.prefixes.iter().all(covered);
+        names && other.roles.iter().all(has)
     }
 
     /// The key as the rules see it.
@@ -166,6 +177,7 @@ mod tests {
             prefixes: prefixes.iter().map(|p| Prefix::new(p).unwrap()).collect(),
             ttl_max: None,
             quota: None,
+            sha256: None,
             operators_elsewhere: false,
         }
     }

@@ -7,7 +7,7 @@ mod failures;
 mod made;
 mod rate;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tenure_core::{KeyName, KeyRecord, Quota, Role};
+use tokio::sync::watch;
 
 use crate::config::KeyConfig;
 use crate::identity::{Identity, Limited, NotIdentified, Peer, Unauthenticated};
@@ -38,6 +39,8 @@ pub struct Keys(Arc<Inner>);
 struct Inner {
     table: ArcSwap<Table>,
     sources: Mutex<Sources>,
+    /// Counts the times the table changed, for those whose answers are still open.
+    changed: watch::Sender<u64>,
     failures: Failures,
     metrics: Metrics,
 }
@@ -73,6 +76,7 @@ impl Keys {
         let keys = Keys(Arc::new(Inner {
             table: ArcSwap::default(),
             sources: Mutex::new(Sources::default()),
+            changed: watch::Sender::new(0),
             failures: Failures::default(),
             metrics,
         }));
@@ -185,8 +189,47 @@ impl Keys {
     }
 
     fn rebuild(&self, sources: &Sources) {
-        let rates = self.0.table.load().rates.clone();
-        self.0.table.store(Arc::new(Table::of(sources, rates, Instant::now())));
+        let old = self.0.table.load_full();
+        let new = Table::of(sources, old.rates.clone(), Instant::now());
+        let is_same = new.opens_as(&old);
+        self.0.table.store(Arc::new(new));
+        // The table is made anew every second; whoever waits is woken only if it is another one.
+        if !is_same {
+            self.0.changed.send_modify(|times| *times += 1);
+        }
+    }
+
+    /// Resolves once the key behind an open answer is no longer good: removed, rotated out, run out, or it may less.
+    pub(crate) async fn revoked(&self, identity: &Identity) {
+        let mut changed = self.0.changed.subscribe();
+        while let Some(good_until) = self.standing(identity) {
+            let ran_out = async {
+                match good_until {
+                    Some(end) => tokio::time::sleep_until(end.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The sender lives as long as these keys.
+                _ = changed.changed() => {}
+                () = ran_out => {}
+            }
+        }
+    }
+
+    /// Until when a key is good that was found earlier; `None` if it is not any more, `Some(None)` without an end.
+    fn standing(&self, identity: &Identity) -> Option<Option<Instant>> {
+        let table = self.0.table.load();
+        let entry = match &identity.sha256 {
+            Some(sha256) => table.by_hash.get(sha256),
+            None => table.by_subject.values().find(|entry| entry.identity.name == identity.name),
+        };
+        let entry = entry.filter(|entry| {
+            entry.identity.name == identity.name
+                && entry.identity.includes(identity)
+                && entry.good_until.is_none_or(|end| Instant::now() < end)
+        })?;
+        Some(entry.good_until)
     }
 }
 
@@ -203,9 +246,23 @@ impl Table {
         for key in &sources.fixed {
             table.add_fixed(key, now);
         }
-        let names: Vec<KeyName> = table.names().cloned().collect();
+        let names: HashSet<KeyName> = table.names().cloned().collect();
         table.rates.retain(|name, _| names.contains(name));
         table
+    }
+
+    /// Whether it lets in the same keys for the same things as another table, whenever they run out.
+    fn opens_as(&self, other: &Table) -> bool {
+        let same = |entry: &Arc<Entry>, other: Option<&Arc<Entry>>| {
+            other.is_some_and(|other| {
+                entry.identity == other.identity
+                    && entry.good_until.is_some() == other.good_until.is_some()
+            })
+        };
+        self.by_hash.len() == other.by_hash.len()
+            && self.by_subject.len() == other.by_subject.len()
+            && self.by_hash.iter().all(|(hash, entry)| same(entry, other.by_hash.get(hash)))
+            && self.by_subject.iter().all(|(name, entry)| same(entry, other.by_subject.get(name)))
     }
 
     fn names(&self) -> impl Iterator<Item = &KeyName> {
@@ -220,6 +277,7 @@ impl Table {
             prefixes: key.prefixes.clone(),
             ttl_max: key.ttl_max,
             quota: key.quota.clone(),
+            sha256: key.sha256,
             operators_elsewhere: false,
         };
         let rate = self.rate(&key.name, key.requests_per_second, now);
@@ -242,6 +300,7 @@ impl Table {
             prefixes: key.prefixes.clone(),
             ttl_max: key.ttl_max,
             quota: Some(key.quota.clone()).filter(|quota| *quota != Quota::default()),
+            sha256: Some(key.sha256),
             operators_elsewhere: false,
         };
         let rate = self.rate(&key.name, key.requests_per_second, now);
@@ -249,7 +308,8 @@ impl Table {
         if let Some(old) = &key.old {
             let old_end = now + old.good_for;
             let until = end.map_or(old_end, |end| end.min(old_end));
-            self.insert(old.sha256, identity.clone(), rate.clone(), Some(until));
+            let identity = Identity { sha256: Some(old.sha256), ..identity.clone() };
+            self.insert(old.sha256, identity, rate.clone(), Some(until));
         }
         self.insert(key.sha256, identity, rate, end);
     }

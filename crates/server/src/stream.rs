@@ -1,5 +1,6 @@
 //! Event streams (`text/event-stream`): readers of changes that hear everything in order, or that they missed some.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,6 +14,7 @@ use tenure_core::Change;
 use tenure_log::{Cursor, Event, Subscription};
 
 use crate::app::App;
+use crate::identity::Identity;
 use crate::metrics::Subscriber;
 
 /// A comment is sent after so much silence, so that nobody on the way takes the stream for dead.
@@ -57,9 +59,10 @@ impl Events {
     }
 }
 
-/// A stream of what `teller` makes of the changes after `from`.
+/// A stream of what `teller` makes of the changes after `from`, for as long as the caller's key is good.
 pub(crate) fn response<T: Teller>(
     app: App,
+    caller: Arc<Identity>,
     changes: Subscription,
     from: Cursor,
     teller: T,
@@ -67,6 +70,7 @@ pub(crate) fn response<T: Teller>(
     let reader = Reader {
         _counted: app.metrics.subscriber(),
         app,
+        caller,
         changes,
         teller,
         at: from,
@@ -95,6 +99,7 @@ enum State {
 
 struct Reader<T> {
     app: App,
+    caller: Arc<Identity>,
     changes: Subscription,
     teller: T,
     at: Cursor,
@@ -126,6 +131,7 @@ impl<T: Teller> Reader<T> {
         tokio::select! {
             biased;
             () = self.app.drain.begun() => self.end(EndReason::Draining),
+            () = self.app.keys.revoked(&self.caller) => self.end(EndReason::Unauthenticated),
             event = self.changes.next() => self.hear(event).await,
             () = silence => self.events.push_comment("keep-alive", self.at),
         }

@@ -34,7 +34,7 @@ pub(super) async fn take(app: &App, caller: &Identity, wanted: &GetLock) -> Answ
         // One place in the queue lasts a day at most; who waits longer goes to the end of it once a day.
         let wait = left.min(limits::WAIT_MAX);
         left -= wait;
-        match settle(app, acquire(app, caller, wanted, wait, &token)).await {
+        match settle(app, caller, acquire(app, caller, wanted, wait, &token)).await {
             Ok(Settled::Granted(granted)) => {
                 app.metrics.granted(&granted);
                 return Answer::acquired(wanted.name.as_str(), &token);
@@ -52,7 +52,7 @@ pub(super) async fn take(app: &App, caller: &Identity, wanted: &GetLock) -> Answ
 }
 
 /// Carries the request through the log and, if it is queued, waits for what becomes of it.
-async fn settle(app: &App, asked: Acquire) -> Result<Settled, Answer> {
+async fn settle(app: &App, caller: &Identity, asked: Acquire) -> Result<Settled, Answer> {
     let mut untold = Untold::new(&app.log, &asked);
     let reply = app.log.submit(Command::Acquire(Box::new(asked))).await;
     if !matches!(reply, Err(SubmitError::Unknown)) {
@@ -66,6 +66,8 @@ async fn settle(app: &App, asked: Acquire) -> Result<Settled, Answer> {
             let _held = app.metrics.held_answer();
             // Dropped here, the outcome leaves the queue.
             tokio::select! {
+                biased;
+                () = app.keys.revoked(caller) => Err(ROUTE.wrong_key()),
                 settled = outcome => settled.map_err(|_| ROUTE.bug()),
                 () = app.drain.begun() => Err(ROUTE.unavailable("draining")),
             }

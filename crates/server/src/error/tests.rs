@@ -13,6 +13,7 @@ fn key(prefixes: &[&str]) -> Identity {
         prefixes: prefixes.iter().map(|p| Prefix::new(p).expect("is a prefix")).collect(),
         ttl_max: None,
         quota: None,
+        sha256: None,
         operators_elsewhere: false,
     }
 }

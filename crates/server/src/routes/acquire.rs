@@ -16,7 +16,7 @@ use super::call::{self, Call, HOLD_MAX, TTL_DEFAULT};
 use super::claim_fields;
 use crate::app::App;
 use crate::error::Refused;
-use crate::identity::Identity;
+use crate::identity::{Identity, NotIdentified, Unauthenticated};
 
 /// How much longer than the wait an answer is held, so that the rules and not this clock say that the wait passed.
 const SETTLE_SLACK: Duration = Duration::from_secs(1);
@@ -198,8 +198,9 @@ async fn take(
     shape: Shape,
 ) -> Result<Response, Refused> {
     let (claim, named) = (plan.acquire.wants[0].claim, plan.named.clone());
-    let settled =
-        settle(&call.app, plan).await.map_err(|refused| refused.of_request(named.clone()))?;
+    let settled = settle(&call.app, caller, plan)
+        .await
+        .map_err(|refused| refused.of_request(named.clone()))?;
     match settled {
         Taken::Granted { granted, since_request } => {
             call.app.metrics.granted(&granted);
@@ -221,7 +222,7 @@ pub(super) enum Taken {
     Refused(Box<Refusal>),
 }
 
-async fn settle(app: &App, plan: Plan) -> Result<Taken, Refused> {
+async fn settle(app: &App, caller: &Identity, plan: Plan) -> Result<Taken, Refused> {
     if app.drain.is_draining() {
         return Err(Refused::draining(None));
     }
@@ -253,7 +254,7 @@ async fn settle(app: &App, plan: Plan) -> Result<Taken, Refused> {
             outcome.returning(plan.named.is_some());
             let gone = Gone { app, claim };
             // Boxed, so that a request that does not wait does not carry the memory of one that does.
-            let taken = Box::pin(hold_back(app, outcome, place, hold)).await;
+            let taken = Box::pin(hold_back(app, caller, outcome, place, hold)).await;
             std::mem::forget(gone);
             taken
         }
@@ -261,9 +262,11 @@ async fn settle(app: &App, plan: Plan) -> Result<Taken, Refused> {
     }
 }
 
-/// Holds the answer back until the request is settled, the hold is over, or the server drains.
+/// Holds the answer back until the request is settled, the hold is over, the key is no longer good, or the server
+/// drains.
 pub(super) async fn hold_back(
     app: &App,
+    caller: &Identity,
     mut outcome: Outcome,
     place: Queued,
     hold: Duration,
@@ -272,6 +275,10 @@ pub(super) async fn hold_back(
     let hold = if hold >= place.wait_left { place.wait_left + SETTLE_SLACK } else { hold };
     let settled = tokio::select! {
         biased;
+        () = app.keys.revoked(caller) => {
+            outcome.leave(false);
+            return Err(NotIdentified::from(Unauthenticated::Wrong).into());
+        }
         settled = &mut outcome => settled,
         () = app.drain.begun() => {
             outcome.leave(true);

@@ -13,7 +13,7 @@ use super::call::{self, Call, HOLD_MAX};
 use super::locks::prefixes;
 use super::reply::Format;
 use crate::error::Refused;
-use crate::identity::Identity;
+use crate::identity::{Identity, NotIdentified, Unauthenticated};
 use crate::stream::{self, Events, Teller};
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -36,7 +36,7 @@ pub(super) async fn changes(call: Box<Call>) -> Result<Response, Refused> {
     let after = place(&call, query.after.as_deref())?;
     let from = after.unwrap_or_else(|| call.app.log.cursor());
     let changes = call.app.log.changes(Some(from));
-    let teller = LockTeller { caller, prefix: prefix.to_owned(), wants_locks };
+    let teller = LockTeller { caller: caller.clone(), prefix: prefix.to_owned(), wants_locks };
     if matches!(call.format, Format::Json | Format::Text) {
         let hold = hold.unwrap_or(call.app.settings.hold);
         return poll(&call, changes, from, &teller, hold).await;
@@ -45,7 +45,7 @@ pub(super) async fn changes(call: Box<Call>) -> Result<Response, Refused> {
         let detail = "`hold` belongs to the long poll: send `Accept: application/json`";
         return Err(Refused::field("hold", BadReason::Unknown, detail));
     }
-    Ok(stream::response(call.app, changes, from, teller))
+    Ok(stream::response(call.app, caller, changes, from, teller))
 }
 
 /// Whether changes of locks are wanted. Kinds that are not built yet have no changes and are refused.
@@ -138,6 +138,10 @@ async fn poll(
     let mut answer = Changes { changes: Vec::new(), cursor: from.to_string(), resync: false };
     while answer.changes.is_empty() && !answer.resync {
         let event = tokio::select! {
+            biased;
+            () = call.app.keys.revoked(&teller.caller) => {
+                return Err(NotIdentified::from(Unauthenticated::Wrong).into());
+            }
             event = timeout_at(until, changes.next()) => event,
             () = call.app.drain.begun() => return Err(Refused::draining(None)),
         };

@@ -328,7 +328,7 @@ pub(super) async fn convert(mut call: Box<Call>, name: &str) -> Result<Response,
         (Answer::Refused(refusal), _) => Taken::Refused(refusal),
         (Answer::Queued(place), Some(outcome)) => {
             let hold = hold.unwrap_or(call.app.settings.hold);
-            hold_back(&call.app, outcome, place, hold).await?
+            hold_back(&call.app, &caller, outcome, place, hold).await?
         }
         (other, _) => return Err(Refused::bug(&format!("a convert was answered with {other:?}"))),
     };

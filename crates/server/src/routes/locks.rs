@@ -195,6 +195,7 @@ mod tests {
             prefixes: prefixes.iter().map(|p| Prefix::new(p).unwrap()).collect(),
             ttl_max: None,
             quota: None,
+            sha256: None,
             operators_elsewhere: false,
         }
     }

@@ -132,3 +132,36 @@ async fn a_drain_ends_streams() {
     assert!(end.ends_with("event: end\ndata: {\"reason\":\"draining\"}\n\n"), "{end}");
     assert!(chunks.next().await.is_none());
 }
+
+#[tokio::test]
+async fn a_removed_keys_streams_and_polls_end() {
+    let api = Api::start().await;
+    let gone = api.key("gone", &["lock"], &[]).await;
+    let opened = api.post_as(&gone, "/v1/sessions", json!({"ttl": 60})).await.json;
+    let events = format!("/v1/sessions/{}/events", opened["id"].as_str().unwrap());
+    let mut streams = Vec::new();
+    for path in ["/v1/changes", &events] {
+        let request = request(Method::GET, path, &gone)
+            .header("tenure-session", opened["session"].as_str().unwrap());
+        let Ok(response) =
+            api.router.clone().call(request.body(Body::empty()).expect("a request")).await;
+        assert_eq!(response.status(), 200, "{path}");
+        let mut chunks = response.into_body().into_data_stream();
+        chunks.next().await.unwrap().unwrap();
+        streams.push(chunks);
+    }
+    let after = api.place();
+    let reader = async { poll(&api, &gone, &format!("?after={after}&hold=60")).await };
+    let remover = async {
+        let remove = request(Method::DELETE, "/v1/keys/gone", KEY).body(Body::empty()).unwrap();
+        assert_eq!(api.send(remove).await.status, 200);
+    };
+    let (polled, ()) = tokio::join!(reader, remover);
+    assert_eq!(polled.code(), (401, "unauthenticated"));
+    api.take("a").await;
+    for mut chunks in streams {
+        let end = String::from_utf8(chunks.next().await.unwrap().unwrap().to_vec()).unwrap();
+        assert!(end.ends_with("event: end\ndata: {\"reason\":\"unauthenticated\"}\n\n"), "{end}");
+        assert!(chunks.next().await.is_none());
+    }
+}

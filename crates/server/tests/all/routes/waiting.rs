@@ -11,7 +11,7 @@ use tenure_core::{Action, Change};
 use tenure_log::Event;
 use tower::Service as _;
 
-use super::{Api, KEY, posting, request};
+use super::{Api, KEY, Reply, posting, request};
 
 /// Waits until the lock has so many waiters.
 async fn queued(api: &Api, name: &str, waiters: u64) {
@@ -284,4 +284,80 @@ async fn a_grant_that_nobody_was_told_is_given_back() {
         "held",
         "it made its id: it may come back"
     );
+}
+
+async fn remove_key(api: &Api, name: &str) -> Reply {
+    let path = format!("/v1/keys/{name}");
+    api.send(request(Method::DELETE, &path, KEY).body(Body::empty()).expect("a request")).await
+}
+
+#[tokio::test]
+async fn a_removed_keys_waiter_is_refused_and_leaves_the_queue() {
+    let api = Api::start().await;
+    let gone = api.key("gone", &["lock"], &[]).await;
+    let lease = api.take("a").await;
+    let body = json!({"wait": 60, "hold": 60, "request_id": "request-1"});
+    let waiter = async { api.post_as(&gone, "/v1/locks/a/acquire", body).await };
+    let operator = async {
+        queued(&api, "a", 1).await;
+        assert_eq!(remove_key(&api, "gone").await.status, 200);
+    };
+    let (refused, ()) = tokio::join!(waiter, operator);
+    assert_eq!(refused.code(), (401, "unauthenticated"), "{}", refused.text);
+    queued(&api, "a", 0).await;
+    api.post("/v1/locks/a/release", json!({"lease": lease})).await;
+    assert_eq!(api.get("/v1/locks/a").await.json["state"], "free");
+}
+
+#[tokio::test]
+async fn a_rotated_out_secrets_upgrade_is_refused() {
+    let api = Api::start().await;
+    let old = api.key("old", &["lock"], &[]).await;
+    let shared = json!({"mode": "shared", "ttl": 60});
+    let lease =
+        api.post_as(&old, "/v1/locks/a/acquire", shared.clone()).await.json["lease"].clone();
+    let other = api.post("/v1/locks/a/acquire", shared).await.json["lease"].clone();
+    let body = json!({"lease": lease, "mode": "exclusive", "wait": 60, "hold": 60});
+    let upgrade = async { api.post_as(&old, "/v1/locks/a/convert", body).await };
+    let operator = async {
+        queued(&api, "a", 1).await;
+        assert_eq!(api.post("/v1/keys/old/rotate", json!({})).await.status, 201);
+    };
+    let (refused, ()) = tokio::join!(upgrade, operator);
+    assert_eq!(refused.code(), (401, "unauthenticated"), "{}", refused.text);
+    api.post("/v1/locks/a/release", json!({"lease": other})).await;
+    let lock = api.get("/v1/locks/a").await;
+    assert_eq!(
+        (&lock.json["queue_length"], &lock.json["holders"][0]["mode"]),
+        (&json!(0), &json!("shared"))
+    );
+}
+
+#[tokio::test]
+async fn a_waiter_outlives_a_rotation_with_overlap_and_changes_of_other_keys() {
+    let api = Api::start().await;
+    let old = api.key("old", &["lock"], &[]).await;
+    let lease = api.take("a").await;
+    let body = json!({"wait": 60, "hold": 60, "ttl": 9});
+    let waiter = async { api.post_as(&old, "/v1/locks/a/acquire", body).await };
+    let operator = async {
+        queued(&api, "a", 1).await;
+        assert_eq!(api.post("/v1/keys/old/rotate", json!({"overlap": "1h"})).await.status, 201);
+        api.key("other", &["lock"], &[]).await;
+        assert_eq!(remove_key(&api, "other").await.status, 200);
+        api.post("/v1/locks/a/release", json!({"lease": lease})).await;
+    };
+    let (granted, ()) = tokio::join!(waiter, operator);
+    assert_eq!(granted.status, 200, "{}", granted.text);
+}
+
+#[tokio::test]
+async fn a_waiter_goes_when_its_key_runs_out() {
+    let api = Api::start().await;
+    let made = json!({"name": "brief", "roles": ["lock"], "expires": "300ms"});
+    let brief = api.post("/v1/keys", made).await.json["key"].as_str().unwrap().to_owned();
+    api.take("a").await;
+    let body = json!({"wait": 60, "hold": 60});
+    let refused = api.post_as(&brief, "/v1/locks/a/acquire", body).await;
+    assert_eq!(refused.code(), (401, "unauthenticated"), "{}", refused.text);
 }
