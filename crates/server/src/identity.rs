@@ -62,6 +62,11 @@ impl Identity {
         names && other.roles.iter().all(has)
     }
 
+    /// Refuses a key with prefixes what concerns all names.
+    pub fn may_touch_all(&self) -> Result<(), Forbidden> {
+        if self.prefixes.is_empty() { Ok(()) } else { Err(Forbidden { needs: Needs::Prefix }) }
+    }
+
     /// The key as the rules see it.
     pub fn caller(&self) -> Caller {
         Caller { key: self.name.clone(), quota: self.quota.clone().map(Box::new) }

@@ -223,3 +223,62 @@ async fn an_operator_makes_no_key_to_more_than_he_has() {
     assert_eq!(seen["keys"].as_array().unwrap().len(), 3);
     assert_eq!(api.get_as(&all, "/v1/keys").await.code(), (403, "forbidden"));
 }
+
+/// A refusal of a key whose prefixes do not cover what it asks for.
+fn assert_outside(refused: &super::Reply, what: &str) {
+    assert_eq!(
+        (refused.code(), &refused.json["needs"]),
+        ((403, "forbidden"), &json!("prefix")),
+        "{what}: {}",
+        refused.text
+    );
+}
+
+#[tokio::test]
+async fn an_operator_breaks_no_grant_with_locks_outside_his_prefixes() {
+    let api = Api::start().await;
+    let ops = api.key("ops", &["operator"], &["ci/"]).await;
+    let both = json!({"locks": [{"name": "ci/a"}, {"name": "prod/a"}], "ttl": 60});
+    let grant = api.post("/v1/acquire", both).await.json;
+    let token = &grant["locks"][0]["token"];
+    for body in [json!({"token": token, "reason": "r"}), json!({"any": true, "reason": "r"})] {
+        let refused = api.post_as(&ops, "/v1/locks/ci/a/break", body.clone()).await;
+        assert_outside(&refused, &body.to_string());
+    }
+    assert_eq!(api.get("/v1/locks/prod/a").await.json["state"], "held");
+    let own = json!({"locks": [{"name": "ci/b"}, {"name": "ci/c"}], "ttl": 60});
+    api.post("/v1/acquire", own).await;
+    let body = json!({"any": true, "reason": "r"});
+    assert_eq!(api.post_as(&ops, "/v1/locks/ci/b/break", body).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_operator_ends_no_session_with_anything_outside_his_prefixes() {
+    let api = Api::start().await;
+    let ops = api.key("ops", &["operator"], &["ci/"]).await;
+    let (id, session) = api.session().await;
+    let end = format!("/v1/sessions/{id}/end");
+    let inside = json!({"session": session});
+    assert_eq!(api.post("/v1/locks/ci/a/acquire", inside.clone()).await.status, 200);
+    api.take("prod/a").await;
+    let body = json!({"session": session, "wait": 60, "hold": 0, "request_id": "request-1"});
+    assert_eq!(api.post("/v1/locks/prod/a/acquire", body).await.code(), (409, "waiting"));
+    assert_outside(&api.post_as(&ops, &end, json!({"reason": "r"})).await, "it waits outside");
+    let cancel = json!({"session": session, "request_id": "request-1"});
+    assert_eq!(api.post("/v1/locks/prod/a/release", cancel).await.status, 200);
+    assert_eq!(api.post_as(&ops, &end, json!({"reason": "r"})).await.status, 200);
+    assert_outside(&api.post_as(&ops, &end, json!({"reason": "r"})).await, "there is none");
+}
+
+#[tokio::test]
+async fn what_concerns_all_names_needs_a_key_without_prefixes() {
+    let api = Api::start().await;
+    let ops = api.key("ops", &["operator"], &["ci/"]).await;
+    for path in ["/v1/drain", "/v1/cluster/members", "/v1/cluster/transfer"] {
+        assert_outside(&api.post_as(&ops, path, json!({})).await, path);
+    }
+    for path in ["/v1/cluster/backup", "/v1/stats"] {
+        assert_outside(&api.get_as(&ops, path).await, path);
+    }
+    assert_eq!(api.get("/readyz").await.status, 200, "nothing is drained");
+}

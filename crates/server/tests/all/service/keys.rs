@@ -219,3 +219,11 @@ async fn keys_of_the_file_are_read_again() {
     server.service.reload(None);
     assert_eq!(get_as(&server, READER, "/v1").await.status, StatusCode::OK, "the old keys stay");
 }
+
+#[tokio::test]
+async fn metrics_are_not_for_a_key_with_prefixes() {
+    let server = server().await;
+    let refused = get_as(&server, WORKER, "/metrics").await;
+    assert_eq!((refused.status, &refused.body["needs"]), (StatusCode::FORBIDDEN, &json!("prefix")));
+    assert_eq!(get_as(&server, READER, "/metrics").await.status, StatusCode::OK);
+}
