@@ -42,6 +42,8 @@ pub const IDLE_LOCK_KEPT: Duration = Duration::from_secs(24 * 3600);
 pub const REQUEST_KEPT: Duration = Duration::from_secs(3600);
 /// Ended request ids remembered at once; a new one beyond is refused rather than an old one forgotten early.
 pub const REQUESTS_KEPT_MAX: usize = 1_000_000;
+/// Ended request ids of one API key remembered at once, so that one key cannot use up what all of them have.
+pub const REQUESTS_KEPT_PER_KEY_MAX: usize = REQUESTS_KEPT_MAX / 2;
 /// Numbers a session may leave out before the lowest counts as given up.
 pub const SEQUENCE_GAPS_MAX: usize = 1_024;
 /// How long a waiter without a session stays when no answer is open for it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tenure_api::{LostEvent, LostName, RecalledEvent, SessionOpened};
+use tenure_api::{LostEvent, RecalledEvent, SessionOpened};
 use tenure_core::{RequestId, SessionHandle};
 use tokio::sync::watch;
 
@@ -157,8 +157,6 @@ impl Session {
 
     fn learn(&self, event: SessionEvent) {
         match event {
-            // The change behind it is the new grant's, which may be ours: keep-alives tell which one is lost.
-            SessionEvent::Lost(lost) if lost.reason == LostName::HandedOver => {}
             SessionEvent::Lost(lost) => self.learn_lost(lost),
             SessionEvent::Recalled(recalled) => self.learn_recalled(&recalled),
             SessionEvent::Ended(end) => self.end(end),

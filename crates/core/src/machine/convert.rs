@@ -254,12 +254,15 @@ impl Machine {
         for name in &names {
             self.retoken(new, name);
         }
-        // The old ticket is over without its locks having been free.
         let told = Told { by: Some(by), reason: None };
+        for name in &names {
+            self.tell(old, name, Action::HandedOver, told);
+        }
+        // The old ticket is over without its locks having been free.
         self.forget_ticket(old, Ended::HandedOver, told);
         self.index_ticket(new);
         for name in &names {
-            self.tell(new, name, Action::HandedOver, told);
+            self.tell(new, name, Action::Granted, Told::default());
         }
         // Who stood behind an upgrade of the old holder may be next now.
         self.pump(names);

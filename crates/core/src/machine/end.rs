@@ -32,6 +32,8 @@ pub(super) struct EndedLease {
     pub(super) at: Time,
     pub(super) held: Duration,
     pub(super) token: Token,
+    /// The lock, if it was one.
+    pub(super) name: Option<LockName>,
     pub(super) forced: Option<Box<(KeyName, Reason)>>,
 }
 
@@ -146,6 +148,17 @@ impl Machine {
         self.index.deadlines.add_named(until, NamedDue::Opens(name.clone()));
     }
 
+    /// Ends the delay that keeps a lock shut.
+    pub(super) fn let_open(&mut self, name: &LockName) {
+        let now = self.state.now;
+        let Some(lock) = self.state.locks.get_mut(name) else { return };
+        let before = lock.opens_at();
+        if before > now {
+            lock.open_now(now);
+            self.index.deadlines.remove_named(before, NamedDue::Opens(name.clone()));
+        }
+    }
+
     /// What history keeps of one lock of a grant that ends.
     pub(super) fn past(
         &self,
@@ -189,7 +202,7 @@ impl Machine {
             ticket.parts.as_slice().first().map(|part| part.token).filter(|_| ticket.is_granted());
         if let Some(extra) = &ticket.extra {
             for request in &extra.requests {
-                self.state.requests.end(*request, ended, token, self.state.now);
+                self.state.requests.end(*request, ended, token, self.state.now, &ticket.key);
             }
         }
         if let Some(token) = token {
@@ -208,7 +221,11 @@ impl Machine {
             _ => None,
         };
         let now = self.state.now;
-        let lease = EndedLease { ended, at: now, held: ticket.held_for(now), token, forced };
+        let name = match ticket.parts.as_slice() {
+            [part] => Some(part.name.clone()),
+            _ => None,
+        };
+        let lease = EndedLease { ended, at: now, held: ticket.held_for(now), token, name, forced };
         self.state.ended_leases.remember(lease_key(&ticket.lease.hash()), lease);
     }
 

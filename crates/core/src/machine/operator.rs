@@ -34,7 +34,8 @@ impl Machine {
     }
 
     /// Ends grants by force: of the holder with this token, or of whoever holds. A token that is not a holder's breaks
-    /// nothing, since the operator looked at an older picture.
+    /// nothing, since the operator looked at an older picture. Without a token a lock that a delay keeps shut is opened,
+    /// too: nothing else could, and the delay may be a year.
     pub(super) fn break_grants(&mut self, breaking: &Break) -> Decided<Answer> {
         let ids = self.holders_of(&breaking.name, breaking.token);
         if ids.is_empty() && breaking.token.is_some() {
@@ -47,6 +48,10 @@ impl Machine {
         let mut names = Vec::new();
         for id in &ids {
             names.append(&mut self.end(*id, Ended::Broken, told));
+        }
+        if breaking.token.is_none() {
+            self.let_open(&breaking.name);
+            names.push(breaking.name.clone());
         }
         self.pump(names);
         Ok(Answer::Broken { broken: ids.len(), next_granted: latest(self) != before })

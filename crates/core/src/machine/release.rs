@@ -36,7 +36,7 @@ impl Machine {
             return Ok(Answer::Released(self.released_again(seen.state, hash)));
         }
         let Some(id) = self.ticket_of_lease(hash).filter(|id| self.ticket(*id).is_granted()) else {
-            return self.release_again(hash);
+            return self.release_again(hash, release.name.as_ref());
         };
         let names = self.names_released(id, release)?;
         if let Some(key) = retry {
@@ -96,7 +96,8 @@ impl Machine {
         let requests = &mut ticket.extra().requests;
         let over = if requests.len() > depth as usize { requests.pop() } else { None };
         if let Some(key) = over {
-            self.state.requests.end(key, Ended::Released, Some(token), now);
+            let by = self.ticket(id).key.clone();
+            self.state.requests.end(key, Ended::Released, Some(token), now, &by);
         }
         depth
     }
@@ -117,11 +118,18 @@ impl Machine {
     }
 
     /// Releasing what was released is a retry; what ended otherwise is lost.
-    fn release_again(&self, hash: &[u8; 32]) -> Decided<Answer> {
-        match self.state.ended_leases.get(hash).map(|lease| lease.ended) {
-            Some(Ended::Released | Ended::Cancelled) => {
-                Ok(Answer::Released(self.released_before(hash)))
-            }
+    fn release_again(&self, hash: &[u8; 32], name: Option<&LockName>) -> Decided<Answer> {
+        let Some(lease) = self.state.ended_leases.get(hash) else {
+            return refuse(Refusal::Lost(self.lost(hash)));
+        };
+        if let (Some(named), Some(held)) = (name, &lease.name)
+            && named != held
+        {
+            // A lease of another lock, of which this caller need not know anything.
+            return refuse(Refusal::Lost(self.lost(&[0; 32])));
+        }
+        match lease.ended {
+            Ended::Released | Ended::Cancelled => Ok(Answer::Released(self.released_before(hash))),
             _ => refuse(Refusal::Lost(self.lost(hash))),
         }
     }
@@ -151,12 +159,13 @@ impl Machine {
         if self.ticket(id).depth == 1 && !is_part {
             return Ok(());
         }
-        if self.state.requests.is_full() {
-            return refuse(super::acquire::limit("request_ids", limits::REQUESTS_KEPT_MAX as u64));
+        let by = self.ticket(id).key.clone();
+        if let Some(full) = self.state.requests.full_for(&by) {
+            return refuse(full);
         }
         let token = self.ticket(id).parts.as_slice().first().map(|part| part.token);
         let token = token.filter(|_| is_part);
-        self.state.requests.insert_ended(key, Ended::Released, token, self.state.now);
+        self.state.requests.insert_ended(key, Ended::Released, token, self.state.now, &by);
         Ok(())
     }
 
@@ -216,7 +225,8 @@ impl Machine {
         let (depth, held_for) = (ticket.depth, ticket.held_for(now));
         if let Some(key) = key {
             ticket.extra().requests.retain(|request| *request != key);
-            self.state.requests.end(key, Ended::Cancelled, None, now);
+            let by = ticket.key.clone();
+            self.state.requests.end(key, Ended::Cancelled, None, now, &by);
         }
         Released { released: false, cancelled: true, depth, held_for, locks: vec![] }
     }
@@ -269,10 +279,11 @@ impl Machine {
         let number = session.zip(cancel.request.sequence());
         if number.is_some() {
             self.use_number(number);
-        } else if self.state.requests.is_full() {
-            return refuse(super::acquire::limit("request_ids", limits::REQUESTS_KEPT_MAX as u64));
+        } else if let Some(full) = self.state.requests.full_for(&cancel.caller.key) {
+            return refuse(full);
         } else {
-            self.state.requests.insert_ended(key, Ended::Cancelled, None, self.state.now);
+            let (now, by) = (self.state.now, &cancel.caller.key);
+            self.state.requests.insert_ended(key, Ended::Cancelled, None, now, by);
         }
         self.cancel_again(Ended::Cancelled, None)
     }

@@ -1,6 +1,6 @@
 //! The memory of request ids: a retry is the same request, and after its end it is refused, never carried out again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,10 @@ const MADE: &str = "srv-";
 pub(super) struct Requests {
     #[serde(with = "super::snapshot::sorted")]
     known: HashMap<RequestKey, Remembered>,
-    /// Ended ones, oldest first.
-    ended: VecDeque<(Time, RequestKey)>,
+    /// Ended ones with the API key they came with, oldest first.
+    ended: VecDeque<(Time, RequestKey, KeyName)>,
+    /// How many of these each API key has.
+    ended_by_key: BTreeMap<KeyName, usize>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -76,14 +78,21 @@ impl Requests {
     }
 
     /// The request is over: remembered an hour longer, unless its session remembers its number.
-    pub(super) fn end(&mut self, key: RequestKey, ended: Ended, token: Option<Token>, now: Time) {
+    pub(super) fn end(
+        &mut self,
+        key: RequestKey,
+        ended: Ended,
+        token: Option<Token>,
+        now: Time,
+        by: &KeyName,
+    ) {
         let Some(remembered) = self.known.get_mut(&key) else { return };
         if remembered.numbered {
             self.known.remove(&key);
             return;
         }
         remembered.state = RequestState::Ended(ended, token);
-        self.ended.push_back((now, key));
+        self.keep(now, key, by);
     }
 
     /// Remembers a request that is over as soon as it is seen, or that was never seen.
@@ -93,20 +102,38 @@ impl Requests {
         ended: Ended,
         token: Option<Token>,
         now: Time,
+        by: &KeyName,
     ) {
         let state = RequestState::Ended(ended, token);
         self.known.insert(key, Remembered { body: 0, state, numbered: false });
-        self.ended.push_back((now, key));
+        self.keep(now, key, by);
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.ended.len() >= limits::REQUESTS_KEPT_MAX
+    fn keep(&mut self, now: Time, key: RequestKey, by: &KeyName) {
+        self.ended.push_back((now, key, by.clone()));
+        *self.ended_by_key.entry(by.clone()).or_default() += 1;
+    }
+
+    /// The bound that a new id of this API key would break.
+    pub(super) fn full_for(&self, by: &KeyName) -> Option<Refusal> {
+        let own = self.ended_by_key.get(by).copied().unwrap_or(0);
+        let max = match () {
+            () if self.ended.len() >= limits::REQUESTS_KEPT_MAX => limits::REQUESTS_KEPT_MAX,
+            () if own >= limits::REQUESTS_KEPT_PER_KEY_MAX => limits::REQUESTS_KEPT_PER_KEY_MAX,
+            () => return None,
+        };
+        Some(limit("request_ids", max as u64))
     }
 
     pub(super) fn forget(&mut self, now: Time) {
-        while self.ended.front().is_some_and(|(at, _)| now.since(*at) >= limits::REQUEST_KEPT) {
-            if let Some((_, key)) = self.ended.pop_front() {
-                self.known.remove(&key);
+        while self.ended.front().is_some_and(|(at, ..)| now.since(*at) >= limits::REQUEST_KEPT) {
+            let Some((_, key, by)) = self.ended.pop_front() else { return };
+            self.known.remove(&key);
+            if let Some(own) = self.ended_by_key.get_mut(&by) {
+                *own -= 1;
+                if *own == 0 {
+                    self.ended_by_key.remove(&by);
+                }
             }
         }
     }
@@ -142,8 +169,10 @@ impl Machine {
         {
             return refuse(Refusal::RequestFinished { ended: Ended::Over, token: None });
         }
-        if number.is_none() && self.state.requests.is_full() {
-            return refuse(limit("request_ids", limits::REQUESTS_KEPT_MAX as u64));
+        if number.is_none()
+            && let Some(full) = self.state.requests.full_for(&request.caller.key)
+        {
+            return refuse(full);
         }
         Ok(Err(Named::Client { key, body, text: text.clone(), number }))
     }

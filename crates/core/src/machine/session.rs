@@ -77,8 +77,8 @@ impl Machine {
         if self.state.sessions.len() >= limits::SESSIONS_MAX {
             return refuse(limit("sessions", limits::SESSIONS_MAX as u64));
         }
-        if named && self.state.requests.is_full() {
-            return refuse(limit("request_ids", limits::REQUESTS_KEPT_MAX as u64));
+        if named && let Some(full) = self.state.requests.full_for(&caller.key) {
+            return refuse(full);
         }
         let max = caller.quota.as_ref().and_then(|quota| quota.sessions_max);
         match max {
@@ -200,7 +200,8 @@ impl Machine {
             }
         }
         if let Some(key) = session.request {
-            self.state.requests.end(key, Ended::SessionEnded, None, self.state.now);
+            let now = self.state.now;
+            self.state.requests.end(key, Ended::SessionEnded, None, now, &session.key);
         }
         self.state.ended_sessions.remember(id, end);
         self.state.revision += 1;

@@ -67,9 +67,24 @@ fn a_full_memory_of_ids_refuses_new_ones_and_forgets_none_early() {
     let mut machine = Machine::new();
     let session = open(&mut machine);
     let ids: Vec<String> =
-        (0..limits::REQUESTS_KEPT_MAX).map(|number| format!("request-{number}")).collect();
+        (0..limits::REQUESTS_KEPT_PER_KEY_MAX).map(|number| format!("request-{number}")).collect();
     for some in ids.chunks(BATCH) {
         apply(&mut machine, 0, some.iter().map(|id| cancel(id)).collect());
+    }
+    let own = Refusal::Limit(DeniedBy { limit: "request_ids", max: 500_000 });
+    assert_eq!(*refused(&ask(&mut machine, 1, acquire("deploy", 1, Some("another-1")))), own);
+    let mut other = acquire("beside", 9, Some("another-1"));
+    other.caller.key = KeyName::new("other").unwrap();
+    assert!(matches!(ask(&mut machine, 1, other), Answer::Granted(_)), "other keys have room");
+    let by = |id: &String| match cancel(id) {
+        Command::Cancel(mut cancel) => {
+            cancel.caller.key = KeyName::new("other").unwrap();
+            Command::Cancel(cancel)
+        }
+        command => command,
+    };
+    for some in ids.chunks(BATCH) {
+        apply(&mut machine, 1, some.iter().map(by).collect());
     }
     let full = Refusal::Limit(DeniedBy { limit: "request_ids", max: 1_000_000 });
     assert_eq!(*refused(&ask(&mut machine, 1, acquire("deploy", 1, Some("another-1")))), full);

@@ -141,6 +141,7 @@ struct EndedLease {
     at: Time,
     held: Duration,
     token: Token,
+    name: Option<LockName>,
 }
 
 /// A refusal in words.

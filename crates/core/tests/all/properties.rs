@@ -228,7 +228,7 @@ impl Run {
             let Some(token) = change.token else { continue };
             let is_new = self.tokens.get(&change.name).is_none_or(|latest| token > *latest);
             match change.action {
-                Action::Granted | Action::HandedOver => {
+                Action::Granted => {
                     prop_assert!(
                         is_new && token > self.last_token,
                         "{:?} after {}",

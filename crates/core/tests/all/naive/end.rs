@@ -59,7 +59,8 @@ impl Naive {
         let held = self.now.since(ticket.granted.expect("it has a token"));
         let lease = ticket.lease;
         self.ended_leases.retain(|before| before.lease != lease);
-        self.ended_leases.push(EndedLease { lease, ended, at: self.now, held, token });
+        let name = (ticket.parts.len() == 1).then(|| ticket.parts[0].name.clone());
+        self.ended_leases.push(EndedLease { lease, ended, at: self.now, held, token, name });
         if let (Lives::Session(session), Ended::Broken | Ended::HandedOver | Ended::Expired) =
             (ticket.life, ended)
             && let Some(session) = self.sessions.iter_mut().find(|s| s.id == session)
@@ -129,6 +130,10 @@ impl Naive {
             return Ok(self.released_again(&lease, token.is_some()));
         }
         let Some(id) = self.granted_by(&lease) else {
+            let of_one = self.ended_lease(&lease).and_then(|ended| ended.name.as_ref());
+            if of_one.zip(release.name.as_ref()).is_some_and(|(held, named)| held != named) {
+                return Err("lost Unknown None 0".into());
+            }
             return match self.given_back(&lease) {
                 Some(held) => Ok(told_released(true, false, 0, held, &[])),
                 None => Err(self.lost(&lease)),

@@ -27,6 +27,14 @@ impl Naive {
         for id in &ids {
             names.append(&mut self.end(*id, Ended::Broken));
         }
+        if breaking.token.is_none() {
+            names.push(breaking.name.clone());
+            let now = self.now;
+            let shut = |lock: &&mut Lock| lock.name == breaking.name && lock.opens > now;
+            if let Some(lock) = self.locks.iter_mut().find(shut) {
+                (lock.opens, lock.opening) = (now, false);
+            }
+        }
         self.pump(&names);
         let newer = self.holders(&breaking.name).iter().any(|(token, ..)| token.get() > before);
         Ok(format!("broken {} next {newer}", ids.len()))

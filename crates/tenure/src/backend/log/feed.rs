@@ -43,7 +43,7 @@ impl LogBackend {
             Action::Expired => LostName::Expired,
             Action::SessionEnded => LostName::SessionEnded,
             Action::Broken => LostName::Broken,
-            // The change of a hand-over is the new grant's: the old one hears of its loss by its keep-alive.
+            Action::HandedOver => LostName::HandedOver,
             Action::Recalled => return self.recalled(change).await,
             _ => return None,
         };
