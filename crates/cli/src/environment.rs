@@ -8,6 +8,8 @@ use tenure_core::{Lease, LockName, Owner, SessionHandle, Token};
 
 /// The variable with the lease.
 pub(crate) const LEASE: &str = "TENURE_LEASE";
+/// The variable with the name of the first lock.
+pub(crate) const LOCK: &str = "TENURE_LOCK";
 /// The variable with names and tokens.
 pub(crate) const TOKENS: &str = "TENURE_TOKENS";
 
@@ -39,7 +41,7 @@ fn variables(
         tokens.iter().map(|(name, token)| (name.as_str(), token.get())).collect();
     let tokens = serde_json::to_string(&tokens).expect("names and numbers are JSON");
     let mut variables = vec![
-        ("TENURE_LOCK", name.to_string()),
+        (LOCK, name.to_string()),
         ("TENURE_TOKEN", token.to_string()),
         (TOKENS, tokens),
         (LEASE, lease.as_str().to_owned()),

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tenure::{ConnectError, Error, GrantError, Refusal};
 use tenure_api::Code;
 
-use crate::output;
+use crate::{output, reaching};
 
 /// Exit statuses (sysexits.h where there is one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +105,15 @@ impl From<Error> for Failure {
             Error::Unavailable { why, .. } => Failure::new(
                 Exit::Unavailable,
                 format!(
-                    "{why} (is the server running, and is this its URL? see: tenure health, TENURE_URL)"
+                    "{} (is the server running, and is this its URL? see: tenure health, TENURE_URL)",
+                    reaching::plainly(&why)
                 ),
             ),
             Error::Unknown { why, .. } => Failure::new(
                 Exit::Unavailable,
                 format!(
-                    "it may have happened or not: {why} (see what is there before you try again: tenure who NAME)"
+                    "it may have happened or not: {} (see what is there before you try again: tenure who NAME)",
+                    reaching::plainly(&why)
                 ),
             ),
             Error::NotUnderstood { why } => Failure::new(
@@ -127,10 +129,7 @@ impl From<Error> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        let detail = match &refusal.field {
-            Some(field) => format!("`{field}` {}", refusal.detail),
-            None => refusal.detail.clone(),
-        };
+        let detail = refusal.sentence();
         match refusal.code {
             Code::Unauthenticated => Failure::new(
                 Exit::Refused,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use clap::Args;
+use tenure::GrantError;
 use tenure_core::{Lease, LockName, RequestId};
 
-use crate::environment::{LEASE, TOKENS};
+use crate::environment::{LEASE, LOCK, TOKENS};
 use crate::failure::Failure;
 
 /// Longest text read for a lease.
@@ -21,6 +22,22 @@ pub(crate) struct LeaseArgument {
 }
 
 impl LeaseArgument {
+    /// A failure of a call about the lease, with the lock's name: as the user gave it, else that of the environment the
+    /// lease came from.
+    pub(crate) fn failed(&self, name: Option<&LockName>, error: GrantError) -> Failure {
+        let of_environment = || {
+            let name = self.lease.is_none().then(|| std::env::var(LOCK).ok())??;
+            LockName::new(name).ok()
+        };
+        match error {
+            GrantError::Lost(mut loss) => {
+                loss.name = name.cloned().or_else(of_environment).unwrap_or(loss.name);
+                GrantError::Lost(loss).into()
+            }
+            other => other.into(),
+        }
+    }
+
     /// The lease that was meant; `name` is what the user calls the lock, if anything.
     pub(crate) fn read(&self, name: Option<&LockName>) -> Result<Lease, Failure> {
         if let (None, Some(name)) = (&self.lease, name) {

@@ -11,6 +11,7 @@ mod guarded;
 mod inner;
 mod lease;
 mod output;
+mod reaching;
 mod sentinel;
 mod terminal;
 mod words;

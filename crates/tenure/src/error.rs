@@ -85,14 +85,22 @@ impl Refusal {
     pub(crate) fn text(field: &str, why: &BadText) -> Self {
         Refusal::field(field, why.to_string())
     }
+
+    /// The detail as a sentence that names the field once.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Refusal { detail, field, .. } = self;
+        match field {
+            // A server names it itself.
+            Some(field) if !detail.contains(&format!("`{field}`")) => format!("`{field}` {detail}"),
+            _ => detail.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.field {
-            Some(field) => write!(f, "{}: `{field}` {}", self.code, self.detail),
-            None => write!(f, "{}: {}", self.code, self.detail),
-        }
+        write!(f, "{}: {}", self.code, self.sentence())
     }
 }
 
@@ -140,7 +148,7 @@ pub enum AcquireError {
         token: Token,
     },
     /// The busy lock has another size; one permit: a plain lock.
-    #[error("the lock is busy with {} permits", has.get())]
+    #[error("{}", busy_as(*has))]
     CapacityMismatch {
         /// The size it has.
         has: Permits,
@@ -148,6 +156,14 @@ pub enum AcquireError {
     /// Everything that is not about this lock.
     #[error(transparent)]
     Other(#[from] Error),
+}
+
+/// How big a busy lock is.
+fn busy_as(has: Permits) -> String {
+    match has.get() {
+        1 => "the lock is busy as a plain lock".to_owned(),
+        permits => format!("the lock is busy with {permits} permits"),
+    }
 }
 
 /// What a try was answered when somebody else has the lock.
@@ -204,14 +220,24 @@ impl fmt::Display for Cycle {
 
 /// A grant that is not ours any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("lock `{name}` is no longer ours (token {token}): {reason}")]
 pub struct Loss {
-    /// The lock; of several the first.
+    /// The lock; of several the first. `-` where only the lease was known.
     pub name: LockName,
-    /// The token that is worth nothing now.
+    /// The token that is worth nothing now. Zero, which no grant has, where it is not known.
     pub token: Token,
     /// Why.
     pub reason: LossReason,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Loss { name, token, reason } = self;
+        match (name.as_str(), token.get()) {
+            ("-", 0) => write!(f, "the lock is no longer ours: {reason}"),
+            (name, 0) => write!(f, "lock `{name}` is no longer ours: {reason}"),
+            (name, token) => write!(f, "lock `{name}` is no longer ours (token {token}): {reason}"),
+        }
+    }
 }
 
 /// Why a grant was lost.
@@ -369,5 +395,30 @@ mod tests {
         };
         let said = "lock `deploy` is no longer ours (token 17): it was broken by ops";
         assert_eq!(loss.to_string(), said);
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_loss_is_left_out() {
+        let loss = |name| Loss {
+            name: LockName::new(name).unwrap(),
+            token: Token::new(0),
+            reason: LossReason::Expired,
+        };
+        assert_eq!(loss("deploy").to_string(), "lock `deploy` is no longer ours: it expired");
+        assert_eq!(loss("-").to_string(), "the lock is no longer ours: it expired");
+    }
+
+    #[test]
+    fn a_refusal_names_its_field_once() {
+        let said = |detail| Refusal::field("ttl", detail).to_string();
+        assert_eq!(said("`ttl` is too long"), "bad_request: `ttl` is too long");
+        assert_eq!(said("is too long"), "bad_request: `ttl` is too long");
+    }
+
+    #[test]
+    fn a_plain_lock_is_not_called_a_semaphore_of_one() {
+        let busy = |permits| AcquireError::CapacityMismatch { has: Permits::new(permits).unwrap() };
+        assert_eq!(busy(1).to_string(), "the lock is busy as a plain lock");
+        assert_eq!(busy(3).to_string(), "the lock is busy with 3 permits");
     }
 }

@@ -121,7 +121,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// A loss of which the name and token may not be known: then they are a dash and zero.
+/// A loss of which the name and token may not be known: then they are a dash and zero, which its text leaves out.
 fn lost(name: Option<LockName>, reason: LossReason) -> GrantError {
     let name = name.unwrap_or_else(|| LockName::new("-").expect("a dash is a name"));
     GrantError::Lost(Loss { name, token: Token::new(0), reason })

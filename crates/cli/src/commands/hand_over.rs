@@ -18,7 +18,7 @@ use crate::lease::LeaseArgument;
 pub(crate) struct Arguments {
     /// The lock; absent, it is that of TENURE_LOCK
     #[arg(value_name = "NAME", value_parser = arguments::lock_name, env = "TENURE_LOCK", hide_env = true)]
-    name: LockName,
+    name: Option<LockName>,
     #[command(flatten)]
     lease: LeaseArgument,
     /// How long it is held unless renewed
@@ -31,10 +31,13 @@ pub(crate) struct Arguments {
 
 /// Takes it over.
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    let lease = arguments.lease.read(Some(&arguments.name))?;
+    let Arguments { name, lease, ttl, export } = arguments;
+    let none = || Failure::usage("which lock? give its NAME, or set TENURE_LOCK");
+    let name = name.ok_or_else(none)?;
+    let lease = lease.read(Some(&name))?;
     Connection::new(global)?.run(async |connection| {
         let tenure = connection.connect().await?;
-        let grant = tenure.raw().hand_over(arguments.name, lease, Some(arguments.ttl)).await?;
-        acquire::print(&grant, arguments.export, connection.out())
+        let grant = tenure.raw().hand_over(name, lease, Some(ttl)).await?;
+        acquire::print(&grant, export, connection.out())
     })
 }

@@ -3,6 +3,7 @@
 mod probe;
 
 use clap::Args;
+use tenure::Error;
 use tenure::config::DEFAULT_URL;
 use tenure_server::doubledutch::CommandLine;
 
@@ -10,6 +11,7 @@ use crate::arguments::Global;
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, clean};
+use crate::reaching;
 use probe::Door;
 
 /// Ask whether the server is ready (exit 0) or not (exit 1)
@@ -29,7 +31,13 @@ pub(crate) fn run(_: Arguments, global: &Global) -> Result<(), Failure> {
         let answer = match Door::on_this_machine(&url) {
             Some(door) => probe::ask(&door).await,
             None => {
-                connection.connect().await?.admin().ready().await.map_err(|error| error.to_string())
+                match connection.connect().await?.admin().ready().await {
+                    // A question changes nothing: what matters is that no answer came.
+                    Err(Error::Unknown { why, .. } | Error::Unavailable { why, .. }) => {
+                        Err(reaching::plainly(&why))
+                    }
+                    answer => answer.map_err(|error| error.to_string()),
+                }
             }
         };
         tell(&url, answer, connection.out())

@@ -15,6 +15,8 @@ use crate::output::{self, Cell, Output, Style, clean, span};
 
 /// Longest key read for `hash`.
 const KEY_BYTES_MAX: u64 = 4096;
+/// Shortest key that a server takes.
+const KEY_BYTES_MIN: usize = 16;
 
 /// Make, list, rotate or remove API keys
 #[derive(Subcommand, Debug)]
@@ -197,7 +199,20 @@ fn hash(out: &Output) -> Result<(), Failure> {
     if key.is_empty() {
         return Err(Failure::usage("no key came on standard input: tenure keys hash < FILE"));
     }
+    if let Some(why) = weakness(key) {
+        return Err(Failure::usage(format!("the key {why} (a good one: openssl rand -hex 24)")));
+    }
     let digits: String =
         Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     if out.json { out.json(&serde_json::json!({ "sha256": digits })) } else { out.line(&digits) }
+}
+
+/// Why a server would not take the key from its configuration, or no client could send it.
+fn weakness(key: &str) -> Option<String> {
+    if key.len() < KEY_BYTES_MIN {
+        let bytes = key.len();
+        return Some(format!("has {bytes} characters, at least {KEY_BYTES_MIN} are needed"));
+    }
+    let unfit = key.bytes().any(|byte| !(0x21..0x7f).contains(&byte));
+    unfit.then(|| "has a blank or a character that does not fit into an HTTP header".to_owned())
 }

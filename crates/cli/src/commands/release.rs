@@ -26,15 +26,18 @@ pub(crate) struct Arguments {
 
 /// Releases it.
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    let Arguments { name, lease, request_id } = arguments;
-    let lease = if request_id.is_none() { Some(lease.read(name.as_ref())?) } else { None };
+    let Arguments { name, lease: given, request_id } = arguments;
+    let lease = if request_id.is_none() { Some(given.read(name.as_ref())?) } else { None };
     Connection::new(global)?.run(async |connection| {
         let tenure = connection.connect().await?;
-        let released = match (lease, request_id, name) {
-            (Some(lease), ..) => tenure.raw().release(lease).await?,
-            (None, Some(id), Some(name)) => tenure.raw().release_request(vec![name], id).await?,
+        let released = match (lease, request_id, &name) {
+            (Some(lease), ..) => tenure.raw().release(lease).await,
+            (None, Some(id), Some(name)) => {
+                tenure.raw().release_request(vec![name.clone()], id).await
+            }
             _ => return Err(Failure::usage("--request-id needs the lock's NAME too")),
         };
+        let released = released.map_err(|error| given.failed(name.as_ref(), error))?;
         let out = connection.out();
         if out.json {
             return out.json(&released);

@@ -28,10 +28,12 @@ pub(crate) struct Arguments {
 
 /// Renews it.
 pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
-    let lease = arguments.lease.read(arguments.name.as_ref())?;
+    let Arguments { name, lease: given, ttl } = arguments;
+    let lease = given.read(name.as_ref())?;
     Connection::new(global)?.run(async |connection| {
         let tenure = connection.connect().await?;
-        let renewed = tenure.raw().renew(lease, arguments.ttl, None).await?;
+        let renewed = tenure.raw().renew(lease, ttl, None).await;
+        let renewed = renewed.map_err(|error| given.failed(name.as_ref(), error))?;
         let out = connection.out();
         if out.json {
             return out.json(&renewed);

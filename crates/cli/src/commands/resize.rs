@@ -1,6 +1,8 @@
 //! `tenure resize`: another size for a busy semaphore.
 
 use clap::Args;
+use tenure::Error;
+use tenure_api::Code;
 use tenure_core::{LockName, Permits};
 
 use crate::arguments::{self, Global};
@@ -26,7 +28,8 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
     Connection::new(global)?.run(async |connection| {
         let tenure = connection.connect().await?;
         let Arguments { name, permits } = arguments;
-        let granted = tenure.admin().resize(name.clone(), permits).await?;
+        let resized = tenure.admin().resize(name.clone(), permits).await;
+        let granted = resized.map_err(|error| refused(&name, error))?;
         let out = connection.out();
         if out.json {
             return out.json(&serde_json::json!({ "permits": permits.get(), "granted": granted }));
@@ -37,4 +40,16 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
         let granted = count(granted, "waiter");
         out.line(&format!("{}: {} permits, {granted} granted", clean(name.as_str()), permits.get()))
     })
+}
+
+/// Only a plain lock has a size that cannot change.
+fn refused(name: &LockName, error: Error) -> Failure {
+    match error {
+        Error::Refused(refusal) if refusal.code == Code::CapacityMismatch => {
+            Failure::usage(format!(
+                "{name} is in use as a plain lock, which has no permits (wait until it is idle)"
+            ))
+        }
+        other => Failure::from(other),
+    }
 }

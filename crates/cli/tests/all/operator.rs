@@ -81,9 +81,13 @@ fn a_key_does_what_its_roles_say_and_no_more() {
 #[test]
 fn a_keys_hash_is_for_the_configuration() {
     let server = Server::start();
-    let done = run_with_input(&mut server.tenure(["keys", "hash"]), "abc\n");
-    let sha256_of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    assert_eq!((done.code, done.stdout.trim()), (0, sha256_of_abc));
+    let done = run_with_input(&mut server.tenure(["keys", "hash"]), "a-key-of-sixteen\n");
+    let sha256 = "9334280a032a1029ecb9756fec6a57db7ed8aac9449a826f1ed5fa3ba03aebb5";
+    assert_eq!((done.code, done.stdout.trim()), (0, sha256));
+    for weak in ["short\n", "fifteen-letters\n", "a key with several blanks\n"] {
+        let done = run_with_input(&mut server.tenure(["keys", "hash"]), weak);
+        assert_eq!((done.code, done.stdout.as_str()), (64, ""), "{weak}: {}", done.stderr);
+    }
 }
 
 #[test]

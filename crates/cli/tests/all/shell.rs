@@ -44,10 +44,43 @@ fn a_lost_lease_is_75() {
     crate::server::eventually("it runs out", || {
         run(&mut server.tenure(["-q", "who", "a"])).code == 1
     });
-    for command in ["renew", "release"] {
-        let done = run(server.tenure([command]).env("TENURE_LEASE", lease.trim()));
-        assert_eq!(done.code, 75, "{command}: {}", done.stderr);
+    for command in ["renew", "release", "hand-over"] {
+        let mut named = server.tenure([command, "a"]);
+        let mut of_environment = server.tenure([command]);
+        for line in [&mut named, of_environment.env("TENURE_LOCK", "a")] {
+            let done = run(line.env("TENURE_LEASE", lease.trim()));
+            assert_eq!(done.code, 75, "{command}: {}", done.stderr);
+            let begins = "tenure: lock `a` is no longer ours: ";
+            assert!(done.stderr.starts_with(begins), "{command}: {}", done.stderr);
+        }
     }
+    let nameless = run(server.tenure(["renew"]).env("TENURE_LEASE", lease.trim()));
+    assert!(nameless.stderr.starts_with("tenure: the lock is no longer"), "{}", nameless.stderr);
+}
+
+#[test]
+fn a_hand_over_without_a_lock_asks_for_one() {
+    let server = Server::start();
+    let done = run(&mut server.tenure(["hand-over"]));
+    assert_eq!(done.code, 64, "{}", done.stderr);
+    assert!(done.stderr.contains("TENURE_LOCK"), "{}", done.stderr);
+}
+
+#[test]
+fn a_plain_lock_has_no_size_to_change() {
+    let server = Server::start();
+    server.says(&["acquire", "a"]);
+    let done = run(&mut server.tenure(["resize", "a", "3"]));
+    assert_eq!(done.code, 64, "{}", done.stderr);
+    assert!(done.stderr.contains("a is in use as a plain lock"), "{}", done.stderr);
+}
+
+#[test]
+fn a_refused_field_is_named_once() {
+    let server = Server::start();
+    let done = run(&mut server.tenure(["acquire", "a", "--ttl", "400d"]));
+    assert_eq!(done.code, 64, "{}", done.stderr);
+    assert_eq!(done.stderr.matches("`ttl`").count(), 1, "{}", done.stderr);
 }
 
 #[test]
