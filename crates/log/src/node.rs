@@ -29,7 +29,8 @@ use crate::raft::network::NoPeers;
 use crate::raft::store::Store;
 use crate::snapshot::{self, Snapshots};
 use crate::status::{Durability, Health};
-use crate::wal::segment::{FirstPage, IDENTITY_FILE, Identity, encode_identity, read_identity};
+use crate::wal::identity::{IDENTITY_FILE, IdentityFile};
+use crate::wal::segment::Identity;
 use crate::wal::{SEGMENT_BYTES, Wal};
 
 /// The number of the only node there is.
@@ -205,7 +206,8 @@ fn on_disk(
     options: Options,
 ) -> Result<Parts, OpenError> {
     let alarm = alarm(Durability::Disk);
-    let identity = identity(&*disk, &dir)?;
+    let identity_file = identity_file(&*disk, &dir)?;
+    let identity = identity_file.identity();
     let found = snapshot::find(&*disk, &dir, identity.log)?;
     let state = match &found.newest {
         Some(snapshot) => restore(snapshot).map_err(|why| OpenError::Foreign {
@@ -214,7 +216,7 @@ fn on_disk(
         })?,
         None => State::default(),
     };
-    let (wal, log) = Wal::open(disk.clone(), &dir, identity, segment_bytes, alarm.clone())?;
+    let (wal, log) = Wal::open(disk.clone(), &dir, identity_file, segment_bytes, alarm.clone())?;
     let covered = found.newest.as_ref().and_then(|snapshot| snapshot.meta.last);
     let purged = wal.durable().purged;
     // The log begins behind the newest sound snapshot: what lies between them was in a damaged one.
@@ -225,9 +227,12 @@ fn on_disk(
             why: "it is missing, and the log does not reach back that far".into(),
         }));
     }
-    if covered.map(|id| id.index) > wal.durable().last.map(|id| id.index) {
-        let file = dir.join(crate::wal::segment::segment_name(1));
-        let why = "the log is missing behind a snapshot".into();
+    // An entry is synced before it is applied, and applied before it is in a snapshot, sound or not.
+    if let Some(reached) = found.reached
+        && Some(reached) > wal.durable().last.map(|id| id.index)
+    {
+        let file = dir.join(snapshot::snapshot_name(reached));
+        let why = "the log ends before the last entry in it".into();
         return Err(OpenError::Damaged { file, offset: 0, why });
     }
     for damaged in &found.damaged {
@@ -256,20 +261,13 @@ fn snapshot_index(snapshot: &snapshot::Snapshot) -> u64 {
     snapshot.meta.last.map_or(0, |last| last.index)
 }
 
-// Whose log this is; a new one gets a name of its own. Written beside and renamed: there is never half of it.
-fn identity(disk: &dyn Disk, dir: &Path) -> Result<Identity, OpenError> {
+// Whose log this is; a new one gets a name of its own.
+fn identity_file(disk: &dyn Disk, dir: &Path) -> Result<IdentityFile, OpenError> {
     let failed = |what| move |error| OpenError::Io { what, path: dir.join(IDENTITY_FILE), error };
     let files = disk.list().map_err(failed("look for"))?;
     let file = dir.join(IDENTITY_FILE);
     if files.iter().any(|(name, _)| name == IDENTITY_FILE) {
-        let bytes = snapshot::read_file(disk, IDENTITY_FILE).map_err(failed("read"))?;
-        return read_identity(&bytes).map_err(|page| match page {
-            FirstPage::Foreign(why) => OpenError::Foreign { file, why },
-            FirstPage::Broken(why) => OpenError::Damaged { file, offset: 0, why },
-            FirstPage::Header(_) | FirstPage::Prepared => {
-                OpenError::Damaged { file, offset: 0, why: "it is empty".into() }
-            }
-        });
+        return IdentityFile::open(disk, dir);
     }
     let ours = |name: &str| {
         crate::wal::segment::segment_number(name).is_some()
@@ -281,16 +279,7 @@ fn identity(disk: &dyn Disk, dir: &Path) -> Result<Identity, OpenError> {
     }
     let log = u64::from(random_u32()) << 32 | u64::from(random_u32());
     let identity = Identity { log, node: NODE };
-    let temporary = "log.id.tmp";
-    disk.create(temporary, 0)
-        .and_then(|file| {
-            file.write_at(&encode_identity(identity), 0)?;
-            file.sync()
-        })
-        .and_then(|()| disk.rename(temporary, IDENTITY_FILE))
-        .and_then(|()| disk.sync_names())
-        .map_err(failed("write"))?;
-    Ok(identity)
+    IdentityFile::create(disk, identity).map_err(failed("write"))
 }
 
 fn random_u32() -> u32 {

@@ -70,6 +70,8 @@ pub(crate) fn snapshot_index(name: &str) -> Option<u64> {
 pub(crate) struct Found {
     /// The newest sound one.
     pub(crate) newest: Option<Snapshot>,
+    /// The last entry in the newest one of all, by its name: the log went at least that far once.
+    pub(crate) reached: Option<u64>,
     /// What is wrong with newer ones; each is a refusal unless the log reaches back far enough.
     pub(crate) damaged: Vec<OpenError>,
 }
@@ -77,8 +79,9 @@ pub(crate) struct Found {
 /// Looks for the newest sound snapshot of a log in a directory.
 pub(crate) fn find(disk: &dyn Disk, dir: &Path, log: u64) -> Result<Found, OpenError> {
     let failed = |error| OpenError::Io { what: "read snapshots in", path: dir.into(), error };
-    let mut found = Found::default();
-    for index in indexes(disk).map_err(failed)?.into_iter().rev() {
+    let indexes = indexes(disk).map_err(failed)?;
+    let mut found = Found { reached: indexes.last().copied(), ..Found::default() };
+    for index in indexes.into_iter().rev() {
         let file = dir.join(snapshot_name(index));
         let bytes = read_file(disk, &snapshot_name(index)).map_err(failed)?;
         match decode(&bytes) {

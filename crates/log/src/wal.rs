@@ -2,6 +2,7 @@
 //! is written. `docs/design/log.md` tells why it is so and what a crash may leave.
 
 mod frame;
+pub(crate) mod identity;
 mod index;
 mod prepare;
 pub(crate) mod record;
@@ -24,6 +25,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use crate::meters::Operation;
 use frame::{FRAME_HEADER_BYTES, frame_at, seal};
+use identity::IdentityFile;
 use index::{Index, Slot};
 use prepare::{Preparer, is_full};
 use record::{EntryId, Record, Step};
@@ -48,6 +50,7 @@ pub(crate) struct Wal {
     disk: Arc<dyn Disk>,
     alarm: Arc<Alarm>,
     identity: Identity,
+    identity_file: IdentityFile,
     durable: Durable,
     index: Index,
     next_sequence: u64,
@@ -77,19 +80,27 @@ pub(crate) struct Found {
 }
 
 impl Wal {
-    /// Reads the log in a directory, or begins one.
+    /// Reads the log in a directory, or begins one if its identity is all there is.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        identity: Identity,
+        mut identity_file: IdentityFile,
         segment_bytes: u64,
         alarm: Arc<Alarm>,
     ) -> Result<(Self, Found), OpenError> {
-        let log = recover::recover(&*disk, dir, identity)?;
+        let identity = identity_file.identity();
+        let log = recover::recover(&*disk, dir, identity, identity_file.begun())?;
         let retired = log.void.iter().chain(&log.prepared).copied().map(segment_name).collect();
         let failed = |what| move |error| OpenError::Io { what, path: dir.into(), error };
         let active = match log.tip {
-            Some(tip) => Some(reopen(&*disk, tip).map_err(failed("write again the end of"))?),
+            Some(tip) => {
+                let active = reopen(&*disk, tip).map_err(failed("write again the end of"))?;
+                // The process may have died before this was noted, or after a sync of the note failed.
+                identity_file
+                    .set_begun(tip.number)
+                    .map_err(failed("note the newest segment of"))?;
+                Some(active)
+            }
             None => None,
         };
         let preparer =
@@ -99,6 +110,7 @@ impl Wal {
             disk,
             alarm,
             identity,
+            identity_file,
             durable: log.durable,
             index: log.index,
             next_sequence: log.next_sequence,
@@ -253,7 +265,8 @@ impl Wal {
         Ok(Some((active.number, offset)))
     }
 
-    // The header is synced before the first frame is written, so that a frame without a header is damage.
+    // The header is synced before the first frame is written, so that a frame without a header is damage. So is the
+    // note that there is this segment, so that a log without it is damage.
     fn activate(&mut self, frame_bytes: u64) -> Result<bool, (Operation, io::Error)> {
         let Some(prepared) = self.prepared()? else { return Ok(false) };
         let room = prepared.bytes - HEADER_BYTES as u64;
@@ -261,6 +274,7 @@ impl Wal {
         let header = Header {
             identity: self.identity,
             number: prepared.number,
+            bytes: prepared.bytes,
             first_sequence: self.next_sequence,
             previous: self.end,
             durable: self.durable.clone(),
@@ -274,14 +288,20 @@ impl Wal {
             self.preparer.retire([segment_name(prepared.number)]);
             return Err(failed);
         }
+        let last_before = self.durable.last.map(|id| id.index);
+        let link = Link { number: prepared.number, last_before };
+        if let Err(error) = self.identity_file.set_begun(link.number) {
+            // The note may be there, and the older one too: no segment that either tells of is given up.
+            self.chain.push_back(link);
+            return Err((Operation::Sync, error));
+        }
         // A segment that was begun and got no frame that counts is not part of the chain.
         let end = self.end.map(|(number, _)| number);
         while self.chain.back().is_some_and(|link| Some(link.number) > end) {
             let void = self.chain.pop_back().expect("it was just looked at");
             self.preparer.retire([segment_name(void.number)]);
         }
-        let last_before = self.durable.last.map(|id| id.index);
-        self.chain.push_back(Link { number: prepared.number, last_before });
+        self.chain.push_back(link);
         self.active = Some(Active {
             number: prepared.number,
             file: prepared.file,
@@ -333,12 +353,7 @@ impl Wal {
 fn reopen(disk: &dyn Disk, tip: Tip) -> io::Result<Active> {
     let file = disk.open(&segment_name(tip.number))?;
     let again = [(0, HEADER_BYTES as u64), (tip.last_frame, tip.end)];
-    for (from, to) in again {
-        // A file that was cut within its first page has its header, and no room.
-        let to = to.min(tip.bytes);
-        if to <= from {
-            continue;
-        }
+    for (from, to) in again.into_iter().filter(|(from, to)| from < to) {
         let mut bytes = vec![0; usize::try_from(to - from).expect("a frame fits in memory")];
         file.read_at(&mut bytes, from)?;
         file.write_at(&bytes, from)?;

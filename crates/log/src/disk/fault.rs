@@ -39,6 +39,8 @@ struct State {
 pub(crate) struct Faults {
     /// So many syncs fail.
     pub(crate) sync_failures: u32,
+    /// So many syncs before that do not.
+    pub(crate) sync_passes: u32,
     /// So many writes fail, half done.
     pub(crate) write_failures: u32,
     /// No file can be made.
@@ -275,7 +277,9 @@ impl DiskFile for FaultFile {
             self.inner.released.wait(&mut state);
         }
         state.operate()?;
-        if state.faults.sync_failures > 0 {
+        if state.faults.sync_failures > 0 && state.faults.sync_passes > 0 {
+            state.faults.sync_passes -= 1;
+        } else if state.faults.sync_failures > 0 {
             state.faults.sync_failures -= 1;
             // The system forgets that these were to be written. They can still be read.
             self.content.lock().dirty.clear();

@@ -19,6 +19,7 @@ use crate::meters::Meters;
 use crate::snapshot::Snapshots;
 use crate::status::{Durability, Health};
 use crate::wal::Wal;
+use crate::wal::identity::IdentityFile;
 use crate::wal::segment::Identity;
 
 struct Builder {
@@ -36,7 +37,8 @@ impl Builder {
                 let disk: Arc<dyn Disk> = Arc::new(FaultDisk::default());
                 let identity = Identity { log: 5, node: 1 };
                 let dir = Path::new("log");
-                let opened = Wal::open(disk.clone(), dir, identity, 64 << 10, alarm.clone());
+                let identity_file = IdentityFile::create(&*disk, identity).unwrap();
+                let opened = Wal::open(disk.clone(), dir, identity_file, 64 << 10, alarm.clone());
                 (Store::on_disk(opened.unwrap().0, meters), Snapshots::Disk { disk, log: 5 })
             }
         };

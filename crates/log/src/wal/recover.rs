@@ -2,7 +2,8 @@
 //!
 //! A frame is written only after the one before it was synced. So a bad frame at the very end is a write that never
 //! ended, and nobody was told of it: it is dropped. A bad frame with a sound one behind it was synced once: the disk
-//! lost it, and the log is refused.
+//! lost it, and the log is refused. A file is made whole before it gets its name and never changes its size, so a
+//! shorter one is refused, too, and so is a log without the segment that is known to be begun.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -74,15 +75,17 @@ struct Reader<'a> {
     log: Recovered,
 }
 
-/// Reads all segments.
+/// Reads all segments, of which `begun` was begun, if any was.
 pub(crate) fn recover(
     disk: &dyn Disk,
     dir: &Path,
     identity: Identity,
+    begun: Option<u64>,
 ) -> Result<Recovered, OpenError> {
     let log = Recovered { next_sequence: 1, ..Recovered::default() };
     let mut reader = Reader { disk, dir, identity, log };
     let pages = reader.first_pages()?;
+    reader.refuse_a_lost_end(&pages, begun)?;
     let chain = reader.chain(&pages)?;
     for (position, header) in chain.iter().enumerate() {
         reader.read_segment(header, chain.get(position + 1))?;
@@ -132,6 +135,24 @@ impl Reader<'_> {
         self.read(number, bytes)
     }
 
+    // A segment is known to be begun once its first page was synced. It stays until a newer one is known to be.
+    fn refuse_a_lost_end(
+        &self,
+        pages: &BTreeMap<u64, FirstPage>,
+        begun: Option<u64>,
+    ) -> Result<(), OpenError> {
+        let Some(begun) = begun else { return Ok(()) };
+        if pages.range(begun..).any(|(_, page)| matches!(page, FirstPage::Header(_))) {
+            return Ok(());
+        }
+        let why = match pages.get(&begun) {
+            None => "it is missing, and it is the newest one",
+            Some(FirstPage::Broken(why) | FirstPage::Foreign(why)) => why,
+            Some(FirstPage::Header(_) | FirstPage::Prepared) => "its first page is gone",
+        };
+        Err(self.damaged(begun, 0, why))
+    }
+
     // The segments that count: from the last one with a header back to the oldest there is.
     fn chain(&self, pages: &BTreeMap<u64, FirstPage>) -> Result<Vec<Header>, OpenError> {
         let mut chain = Vec::new();
@@ -166,6 +187,10 @@ impl Reader<'_> {
         let last_before = header.durable.last.map(|id| id.index);
         self.log.chain.push_back(Link { number, last_before });
         let bytes = self.read_whole(number)?;
+        if (bytes.len() as u64) < header.bytes {
+            let why = format!("it is cut off there, and had {} bytes", header.bytes);
+            return Err(self.damaged(number, bytes.len(), why));
+        }
         let salt = self.identity.salt(number);
         // Behind this end lies only what the next segment says again.
         let end = next.and_then(|next| next.previous).map(|(_, end)| end);

@@ -14,8 +14,6 @@ const IDENTITY_MAGIC: &[u8; 8] = b"TENURLOG";
 const FORMAT: u32 = 1;
 const PREFIX_BYTES: usize = 20;
 
-/// The file that says whose log this is.
-pub(crate) const IDENTITY_FILE: &str = "log.id";
 /// A segment while it is made.
 pub(crate) const SEGMENT_TEMPORARY: &str = "segment.tmp";
 
@@ -42,6 +40,8 @@ pub(crate) struct Header {
     pub(crate) identity: Identity,
     /// The segment's number, also in its name.
     pub(crate) number: u64,
+    /// The size of its file, which never changes: a shorter one lost its end.
+    pub(crate) bytes: u64,
     /// The sequence of its first frame.
     pub(crate) first_sequence: u64,
     /// The segment before it, and where that one ended. What lies behind that end in it is void: a frame whose sync
@@ -126,8 +126,8 @@ pub(crate) fn read_identity(file: &[u8]) -> Result<Identity, FirstPage> {
     opened(IDENTITY_MAGIC, file)
 }
 
-// magic, format, length, checksum, body
-fn sealed(magic: &[u8; 8], body: &[u8]) -> Vec<u8> {
+/// A page: magic, format, length, checksum, body.
+pub(super) fn sealed(magic: &[u8; 8], body: &[u8]) -> Vec<u8> {
     let mut page = Vec::with_capacity(HEADER_BYTES);
     page.extend_from_slice(magic);
     page.extend_from_slice(&FORMAT.to_le_bytes());
@@ -138,7 +138,11 @@ fn sealed(magic: &[u8; 8], body: &[u8]) -> Vec<u8> {
     page
 }
 
-fn opened<T: serde::de::DeserializeOwned>(magic: &[u8; 8], page: &[u8]) -> Result<T, FirstPage> {
+/// The body of a page.
+pub(super) fn opened<T: serde::de::DeserializeOwned>(
+    magic: &[u8; 8],
+    page: &[u8],
+) -> Result<T, FirstPage> {
     let Some((known, prefix)) = page.split_at_checked(magic.len()) else {
         return Err(FirstPage::Broken("it is cut off".into()));
     };
@@ -184,6 +188,7 @@ mod tests {
         Header {
             identity: IDENTITY,
             number: 4,
+            bytes: 70_000,
             first_sequence: 88,
             previous: Some((3, 70_000)),
             durable,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tenure_core::{Batch, Command, Time};
 
+use super::identity::{IDENTITY_FILE, IdentityFile};
 use super::record::{Ballot, Bytes, Entry, EntryId, Payload, Step};
 use super::segment::{HEADER_BYTES, Identity, segment_name};
 use super::{Found, Wal};
@@ -31,8 +32,17 @@ fn open(disk: &FaultDisk) -> Result<(Wal, Found), OpenError> {
 }
 
 fn open_with(disk: &FaultDisk, alarm: Arc<Alarm>) -> Result<(Wal, Found), OpenError> {
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    Wal::open(disk, Path::new("log"), IDENTITY, SMALL, alarm)
+    let dir = Path::new("log");
+    let identity_file = if disk.names().iter().any(|name| name == IDENTITY_FILE) {
+        IdentityFile::open(disk, dir)?
+    } else {
+        IdentityFile::create(disk, IDENTITY).map_err(|error| OpenError::Io {
+            what: "begin",
+            path: dir.into(),
+            error,
+        })?
+    };
+    Wal::open(Arc::new(disk.clone()), dir, identity_file, SMALL, alarm)
 }
 
 fn id(index: u64) -> EntryId {
@@ -130,34 +140,60 @@ fn purged_segments_are_used_again() {
 }
 
 #[test]
-fn a_cut_at_any_byte_keeps_every_frame_before_it() {
+fn a_torn_tail_at_any_byte_keeps_every_frame_before_it() {
     let disk = filled(20);
     let names = segments(&disk);
     let (tip, before) = names.split_last().unwrap();
-    let without = disk.copy();
-    without.remove(tip).unwrap();
-    let kept_before = count(&open(&without).unwrap().0);
-    assert!(!before.is_empty() && kept_before > 0);
+    let kept_before: u64 =
+        before.iter().map(|name| complete_frames(&disk.bytes_of(name), name)).sum();
+    assert!(kept_before > 0);
     let whole = disk.bytes_of(tip);
     let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    let mut counts = Vec::new();
-    // Between the header and the end of its page there is nothing to cut.
-    for cut in (0..=used).filter(|cut| *cut < 200 || *cut >= HEADER_BYTES) {
-        for zeroed in [false, true] {
+    // A segment is zeros before it is written, so that is what an unwritten tail looks like.
+    for cut in HEADER_BYTES..=used {
+        let torn = disk.copy();
+        torn.edit(tip, |bytes| bytes[cut..].fill(0));
+        let complete = complete_frames(&torn.bytes_of(tip), tip);
+        let (mut wal, _) = open(&torn).unwrap_or_else(|error| panic!("cut {cut}: {error}"));
+        let kept = count(&wal);
+        assert_eq!(kept, kept_before + complete, "cut at {cut}");
+        assert!(cut < used || kept == 20);
+        append(&mut wal, kept + 1).unwrap();
+        drop(wal);
+        let (wal, _) = open(&torn).unwrap();
+        assert_eq!(count(&wal), kept + 1, "cut at {cut}, and written to again");
+    }
+}
+
+#[test]
+fn a_first_page_that_was_synced_and_is_torn_is_refused() {
+    let disk = filled(20);
+    let tip = segments(&disk).pop().unwrap();
+    let page = disk.bytes_of(&tip)[..HEADER_BYTES].iter().rposition(|byte| *byte != 0).unwrap();
+    for cut in 0..=page {
+        let torn = disk.copy();
+        torn.edit(&tip, |bytes| bytes[cut..].fill(0));
+        refused_for(&torn, &tip, &format!("zeros from {cut} on"));
+    }
+}
+
+#[test]
+fn a_file_cut_at_any_byte_is_refused() {
+    let disk = filled(20);
+    for name in segments(&disk) {
+        for cut in 0..disk.bytes_of(&name).len() {
             let torn = disk.copy();
-            torn.edit(tip, |bytes| if zeroed { bytes[cut..].fill(0) } else { bytes.truncate(cut) });
-            let complete = complete_frames(&torn.bytes_of(tip), tip);
-            let (mut wal, _) = open(&torn).unwrap_or_else(|error| panic!("cut {cut}: {error}"));
-            let kept = count(&wal);
-            counts.push((cut, kept));
-            assert_eq!(kept, kept_before + complete, "cut at {cut}");
-            append(&mut wal, kept + 1).unwrap();
-            drop(wal);
-            let (wal, _) = open(&torn).unwrap();
-            assert_eq!(count(&wal), kept + 1, "cut at {cut}, and written to again");
+            torn.edit(&name, |bytes| bytes.truncate(cut));
+            refused_for(&torn, &name, &format!("cut at {cut}"));
         }
     }
-    assert_eq!(counts.last().unwrap().1, 20);
+}
+
+fn refused_for(disk: &FaultDisk, name: &str, what: &str) {
+    match open(disk).map(|(wal, _)| count(&wal)) {
+        Err(OpenError::Damaged { file, .. }) if file.ends_with(name) => {}
+        other => panic!("{name}, {what}: {other:?}"),
+    }
 }
 
 fn complete_frames(bytes: &[u8], name: &str) -> u64 {
@@ -171,29 +207,46 @@ fn complete_frames(bytes: &[u8], name: &str) -> u64 {
 }
 
 #[test]
-fn a_cut_before_the_last_segment_is_refused() {
-    let disk = filled(20);
-    let names = segments(&disk);
-    for name in &names[..names.len() - 1] {
-        let used = disk.bytes_of(name).iter().rposition(|byte| *byte != 0).unwrap();
-        for cut in [10, HEADER_BYTES, HEADER_BYTES + 50, used] {
-            let torn = disk.copy();
-            torn.edit(name, |bytes| bytes.truncate(cut));
-            let opened = open(&torn).map(|_| ());
-            assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{name} cut at {cut}");
+fn a_missing_segment_is_refused() {
+    // The second log is its only segment: without it there is nothing but its identity and a prepared segment.
+    for entries in [20, 3] {
+        let disk = filled(entries);
+        for name in segments(&disk) {
+            let without = disk.copy();
+            without.remove(&name).unwrap();
+            refused_for(&without, &name, "removed");
         }
     }
 }
 
 #[test]
-fn a_missing_segment_is_refused() {
+fn a_log_without_any_segment_is_refused() {
     let disk = filled(20);
-    let names = segments(&disk);
-    for name in &names[..names.len() - 1] {
-        let without = disk.copy();
-        without.remove(name).unwrap();
-        let opened = open(&without).map(|_| ());
-        assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{name}: {opened:?}");
+    let tip = segments(&disk).pop().unwrap();
+    for name in disk.names().into_iter().filter(|name| name.ends_with(".seg")) {
+        disk.remove(&name).unwrap();
+    }
+    refused_for(&disk, &tip, "all removed");
+}
+
+#[test]
+fn a_prepared_segment_that_is_gone_or_short_is_made_again() {
+    let disk = filled(20);
+    let used = segments(&disk);
+    let spare = |name: &String| name.ends_with(".seg") && !used.contains(name);
+    let spare = disk.names().into_iter().find(spare).unwrap();
+    for cut in [None, Some(0), Some(5000)] {
+        let disk = disk.copy();
+        match cut {
+            None => disk.remove(&spare).unwrap(),
+            Some(cut) => disk.edit(&spare, |bytes| bytes.truncate(cut)),
+        }
+        let (mut wal, _) = open(&disk).unwrap();
+        for index in 21..=40 {
+            append(&mut wal, index).unwrap();
+        }
+        drop(wal);
+        assert_eq!(count(&open(&disk).unwrap().0), 40);
     }
 }
 
@@ -267,6 +320,32 @@ fn a_frame_that_only_memory_has_is_made_to_last_before_it_counts() {
 }
 
 #[test]
+fn a_segment_whose_note_failed_is_given_up_only_when_another_is_noted() {
+    let disk = filled(3);
+    let (mut wal, _) = open(&disk).unwrap();
+    let alarm = wal.alarm.clone();
+    // A new segment's first page is synced, the note that it was begun is not, and the process dies.
+    wal.active = None;
+    disk.set(|faults| (faults.sync_passes, faults.sync_failures) = (1, 1));
+    alarm.stop();
+    assert_eq!(append(&mut wal, 4), Err(super::Stopped));
+    drop(wal);
+    for left in [disk.copy(), disk.after_crash(|| false), disk.after_crash(|| true)] {
+        let (mut wal, _) = open(&left).unwrap();
+        assert_eq!(count(&wal), 3);
+        // It happens again, and the process lives on.
+        wal.active = None;
+        left.set(|faults| (faults.sync_passes, faults.sync_failures) = (1, 1));
+        append(&mut wal, 4).unwrap();
+        drop(wal);
+        let tip = segments(&left).pop().unwrap();
+        assert_eq!(count(&open(&left.after_crash(|| false)).unwrap().0), 4);
+        left.remove(&tip).unwrap();
+        refused_for(&left, &tip, "removed");
+    }
+}
+
+#[test]
 fn a_half_written_frame_is_written_again() {
     let disk = filled(3);
     let (mut wal, _) = open(&disk).unwrap();
@@ -329,5 +408,53 @@ fn the_power_may_go_off_at_any_moment() {
         }
         let (wal, _) = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert!(wal.entries().end > acknowledged, "seed {seed}");
+    }
+}
+
+// Begins a log, writes and purges until the power goes off. What was acknowledged.
+fn begin_until_power_off(disk: &FaultDisk, operations: u64) -> u64 {
+    let alarm = alarm();
+    let told = alarm.clone();
+    disk.power_off_after(operations, move || told.stop());
+    let Ok((mut wal, _)) = open_with(disk, alarm) else { return 0 };
+    let mut acknowledged = 0;
+    loop {
+        // Frames, first pages, and the notes of which segment was begun.
+        if acknowledged % 4 == 1 {
+            let (passes, failures) = ((acknowledged as u32 / 4) % 3, operations as u32 % 3);
+            disk.set(|faults| (faults.sync_passes, faults.sync_failures) = (passes, failures));
+        }
+        if append(&mut wal, acknowledged + 1).is_err() {
+            return acknowledged;
+        }
+        acknowledged += 1;
+        if acknowledged % 6 == 0 {
+            if wal.write(Step::Purge(id(acknowledged - 2))).is_err() {
+                return acknowledged;
+            }
+            wal.retire();
+        }
+    }
+}
+
+#[test]
+fn no_moment_of_a_logs_beginning_and_rotation_is_refused_after_a_crash() {
+    for operations in 0..150 {
+        let disk = FaultDisk::default();
+        let acknowledged = begin_until_power_off(&disk, operations);
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(operations + 1));
+        let left: [FaultDisk; 4] = [
+            disk.after_crash(|| false),
+            disk.after_crash(|| true),
+            disk.after_crash(|| dice.roll().is_multiple_of(2)),
+            // The process was killed, the system lives on.
+            disk.copy(),
+        ];
+        for (kind, left) in left.iter().enumerate() {
+            let at = format!("power off after {operations}, kind {kind}");
+            let (wal, _) = open(left).unwrap_or_else(|error| panic!("{at}: {error}"));
+            assert!(wal.entries().end.max(1) > acknowledged, "{at}: {acknowledged}");
+            count(&wal);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a restart finds.
 
+use std::os::unix::fs::FileExt;
+
 use tenure_core::{Answer, Command};
 use tenure_log::{Log, OpenError, Options, Reason, SubmitError};
 
@@ -86,6 +88,60 @@ async fn snapshots_keep_the_log_short_and_a_damaged_one_loses_nothing() {
     }
     let opened = Log::open(options()).await;
     assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_its_snapshots_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options { snapshot_log_bytes: 16 * 1024, ..Options::disk(dir.path()) };
+    let log = Log::open(options()).await.unwrap();
+    let mut dice = 0;
+    while snapshot_files(dir.path()).len() < 2 {
+        granted(ask(&log, acquire(&format!("lock-{dice}"), dice)).await);
+        dice += 1;
+    }
+    log.stop().await;
+    drop(log);
+    // The disk lost all frames: the log looks as if it had just been begun.
+    let segment = std::fs::OpenOptions::new().write(true).open(first_segment(dir.path())).unwrap();
+    segment.write_all_at(&vec![0; 1 << 20], 4096).unwrap();
+    drop(segment);
+    let snapshots = snapshot_files(dir.path());
+    refused_for(dir.path(), &snapshots[1]).await;
+    // Also when what is left of the newest one cannot be read.
+    std::fs::write(&snapshots[1], b"nothing of the kind").unwrap();
+    refused_for(dir.path(), &snapshots[1]).await;
+}
+
+#[tokio::test]
+async fn a_log_whose_only_segment_is_gone_or_short_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await;
+    granted(ask(&log, acquire("a", 1)).await);
+    log.stop().await;
+    drop(log);
+    let segment = first_segment(dir.path());
+    let whole = std::fs::read(&segment).unwrap();
+    for bytes in [0, 5000, whole.len() - 1] {
+        std::fs::write(&segment, &whole[..bytes]).unwrap();
+        refused_for(dir.path(), &segment).await;
+    }
+    std::fs::remove_file(&segment).unwrap();
+    refused_for(dir.path(), &segment).await;
+    std::fs::write(&segment, &whole).unwrap();
+    let log = open(dir.path()).await;
+    assert_eq!(log.read(|machine| machine.grants().len()).await.unwrap(), 1);
+}
+
+async fn refused_for(dir: &std::path::Path, file: &std::path::Path) {
+    match Log::open(Options::disk(dir)).await {
+        Err(OpenError::Damaged { file: named, .. }) => assert_eq!(named, file),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn first_segment(dir: &std::path::Path) -> std::path::PathBuf {
+    dir.join("log-0000000000000001.seg")
 }
 
 fn snapshot_files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
