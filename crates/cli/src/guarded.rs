@@ -16,7 +16,8 @@ use crate::boottime::Boottime;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Output};
 use crate::sentinel::{
-    Deadline, FromSentinel, Launch, Orders, Sentinel, ToSentinel, end_group, group_is_gone,
+    Deadline, FromSentinel, Launch, Orders, Sentinel, ToSentinel, end_descendants, end_group,
+    group_is_gone,
 };
 use crate::{environment, words};
 use foreground::Foreground;
@@ -286,6 +287,10 @@ impl Run<'_> {
     fn sentinel_is_gone(&mut self) -> Ended {
         if let Some(group) = self.sentinel.group().filter(|_| self.task.kill) {
             end_group(group);
+            // A frozen sentinel still is the parent of what left the group.
+            if let Some(sentinel) = self.sentinel.pid() {
+                end_descendants(sentinel);
+            }
         }
         Ended::Unwatched
     }

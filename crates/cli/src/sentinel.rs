@@ -14,6 +14,7 @@
 //! to its group.
 
 mod command;
+mod descendants;
 mod group;
 mod orders;
 mod plan;
@@ -21,6 +22,7 @@ mod runner;
 mod wire;
 
 pub(crate) use command::{Launch, NAME as SENTINEL, Sentinel};
+pub(crate) use descendants::end as end_descendants;
 pub(crate) use group::{SIGNALS_PASSED, end_group, group_is_gone};
 pub(crate) use orders::Orders;
 pub(crate) use plan::Deadline;
@@ -35,7 +37,7 @@ use std::time::Duration;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process_group};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -97,6 +99,9 @@ impl Watch {
         )?;
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         let input = command::receive_input(&socket)?;
+        if orders.may_kill {
+            descendants::adopt_orphans();
+        }
         let command = runner::start(orders, input)?;
         let watch = Watch {
             socket,
@@ -137,12 +142,19 @@ impl Watch {
                     self.signal_group(Signal::TERM);
                     // A stopped group would not see it otherwise.
                     self.signal_group(Signal::CONT);
+                    // Jobs of a shell have groups of their own, and the shell's end is not theirs.
+                    for signal in [Signal::TERM, Signal::CONT] {
+                        descendants::signal_outside(self.command, getpid(), signal);
+                    }
                 }
                 Act::Kill => {
                     self.say(FromSentinel::Killed);
                     self.signal_group(Signal::KILL);
                 }
             }
+        }
+        if self.plan.is_killed() {
+            descendants::end(getpid());
         }
     }
 
@@ -160,7 +172,7 @@ impl Watch {
     /// A command that ended by itself may leave others behind, as under a shell; of one that was told to stop, nothing
     /// may stay.
     fn nothing_is_left(&self) -> bool {
-        !self.plan.is_ending() || group_is_gone(self.command)
+        !self.plan.is_ending() || (group_is_gone(self.command) && descendants::are_gone(getpid()))
     }
 
     /// Until something happens or is due.
@@ -189,6 +201,9 @@ impl Watch {
     fn pass_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+            if number == Signal::CHILD.as_raw() {
+                descendants::reap_orphans(self.command);
+            }
             if let Some(signal) = Signal::from_named_raw(number).filter(|s| *s != Signal::CHILD) {
                 self.signal_group(signal);
             }

@@ -84,6 +84,11 @@ impl Sentinel {
         self.group
     }
 
+    /// Its own process.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(self.process.id().cast_signed())
+    }
+
     /// Reaps the sentinel, ended or not.
     pub(crate) fn end(mut self) {
         // It has said its last word, or is stuck and must not stay.

@@ -94,6 +94,11 @@ impl Plan {
         }
     }
 
+    /// Whether the command's time is over.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.phase == Phase::Killed
+    }
+
     /// Whether the command was told, so that what is left of its group must go too.
     pub(crate) fn is_ending(&self) -> bool {
         self.phase != Phase::Running

@@ -10,12 +10,26 @@ use crate::server::{Process, Server, children, eventually, kill, run, runs};
 /// Writes its token into the fenced file as fast as it can and cannot be asked to stop.
 const STUBBORN: &str =
     "trap '' TERM; echo $$; while :; do echo $TENURE_TOKEN >> fenced; sleep 0.005; done";
+/// The same as a job of a shell with job control, which has a process group of its own.
+const JOB: &str = "set -m; (trap '' TERM; while :; do echo $TENURE_TOKEN >> fenced; \
+    [ $said ] || echo; said=1; sleep 0.005; done) & echo $!; wait";
+/// The same as a daemon: in a session of its own, and its parent is gone.
+const DAEMON: &str = "(setsid bash -c 'trap \"\" TERM; echo $$; while :; do echo $TENURE_TOKEN >> fenced; \
+    [ $said ] || echo; said=1; sleep 0.005; done' &); sleep 1000";
 /// Says its process id when another of its group runs, and waits.
 const PATIENT: &str = "sleep 1000 & echo $$; wait";
 
 fn holder(server: &Server, flags: &[&str], script: &str) -> (Process, u32) {
     let mut command = server.tenure(["lock", "deploy"]);
     command.args(flags).args(["--", "sh", "-c", script]);
+    let mut process = Process::start(&mut command);
+    let id = process.line().parse().unwrap();
+    (process, id)
+}
+
+/// A command of bash that says the process id of its writer, then an empty line once that writes.
+fn bash(server: &Server, script: &str) -> (Process, u32) {
+    let mut command = server.tenure(["lock", "deploy", "--ttl", "1s", "--", "bash", "-c", script]);
     let mut process = Process::start(&mut command);
     let id = process.line().parse().unwrap();
     (process, id)
@@ -60,6 +74,30 @@ fn a_frozen_wrappers_command_ends_before_the_next_holder_begins() {
     wrapper.signal(Signal::CONT);
     let done = wrapper.end();
     assert_eq!(done.code, 75, "{}", done.stderr);
+}
+
+#[test]
+fn jobs_in_groups_of_their_own_end_with_a_killed_wrappers_command() {
+    let server = Server::start();
+    for script in [JOB, DAEMON] {
+        fs::write(server.file("fenced"), "").unwrap();
+        let (mut wrapper, writer) = bash(&server, script);
+        assert!(wrapper.line().is_empty(), "the writer writes");
+        wrapper.signal(Signal::KILL);
+        next_holder_writes(&server);
+        assert!(!runs(writer), "{script}");
+        assert_fenced(&server);
+    }
+}
+
+#[test]
+fn jobs_in_groups_of_their_own_end_with_a_frozen_sentinels_command() {
+    let server = Server::start();
+    let (wrapper, writer) = bash(&server, JOB);
+    kill(children(wrapper.id())[0], Signal::STOP);
+    server.signal(Signal::KILL);
+    assert_eq!(wrapper.end().code, 75);
+    eventually("the job is gone", || !runs(writer));
 }
 
 #[test]
