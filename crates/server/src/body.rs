@@ -66,7 +66,17 @@ pub(crate) fn no_query(query: Option<&str>) -> Result<(), Refused> {
     Err(Refused::field(&name, BadReason::Unknown, format!("this route has no parameter `{name}`")))
 }
 
+/// Refuses a body that would have to be unpacked.
+fn not_packed(headers: &HeaderMap) -> Result<(), Refused> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(Refused::media_type())
+}
+
 fn written(headers: &HeaderMap) -> Result<Written, Refused> {
+    not_packed(headers)?;
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let Some(value) = values.next() else { return Ok(Written::Unsaid) };
     if values.next().is_some() {

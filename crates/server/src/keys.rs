@@ -346,6 +346,12 @@ impl Entry {
     }
 }
 
+/// Whether a key's name can stand in a path as one segment: removing and rotating need that.
+pub(crate) fn is_in_a_path(name: &KeyName) -> bool {
+    let name = name.as_str();
+    !name.contains('/') && !matches!(name, "." | "..")
+}
+
 /// A key that may do everything, from its secret.
 pub(crate) fn full_key(name: &KeyName, secret: &str) -> KeyConfig {
     KeyConfig {

@@ -183,10 +183,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// A socket file that nobody listens at is what a killed server left.
 async fn remove_stale_socket(path: &Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).await.is_err() {
-        std::fs::remove_file(path)?;
+    if !is_socket {
+        return Ok(());
     }
-    Ok(())
+    // Any other error, as of a server whose queue is full, says nothing of who listens: binding will refuse.
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Makes room or waits, so that a lack of descriptors neither spins nor kills.

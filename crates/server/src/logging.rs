@@ -54,15 +54,44 @@ pub(crate) fn start(config: &LogConfig) -> Result<Lines, String> {
     started.map(|()| Lines { level, outlet }).map_err(|error| error.to_string())
 }
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Whether this is a level, or `TARGET=LEVEL`.
+fn is_directive(text: &str) -> bool {
+    let (target, level) = text.trim().rsplit_once('=').unwrap_or(("tenure", text.trim()));
+    !target.is_empty() && LEVELS.contains(&level)
+}
+
 /// A level of ours leaves the libraries below at warnings: their words are for their authors.
 fn filter(level: &str) -> Result<EnvFilter, String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let directives = if LEVELS.contains(&level) {
         format!("warn,tenure={level},tenure_core={level},tenure_log={level},tenure_server={level}")
     } else {
+        // The filter itself takes any word for a target, and then nothing is logged at all.
+        if !level.split(',').all(is_directive) {
+            return Err(format!(
+                "`{level}` is neither a level (error, warn, info, debug, trace, off) nor a list such as \
+                 `info,tenure_log=debug`"
+            ));
+        }
         level.to_owned()
     };
     EnvFilter::try_new(directives).map_err(|error| {
         format!("`{level}` is neither a level (info, debug …) nor a filter: {error}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for good in ["info", "off", "info,tenure_log=debug", "tenure_server::keys=trace, warn"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["bogus", "", "inof,tenure_log=debug", "tenure_log=loud", "=info", "info,"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
 }

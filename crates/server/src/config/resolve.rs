@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tenure_core::{KeyName, Prefix, Quota};
+use tenure_core::{KeyName, Prefix, Quota, limits};
 use tenure_log::Durability;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     LogFormat, PORT, Settings, TlsFiles, file, parse_duration,
 };
 use crate::identity::role_named;
+use crate::keys::is_in_a_path;
 
 /// Longest time that one answer may wait.
 const HOLD_MAX: Duration = Duration::from_secs(600);
@@ -122,7 +123,7 @@ fn read(path: &Path) -> Result<file::File, ConfigError> {
 
 /// The file's content, or what is wrong with it in words.
 fn parse(text: &str) -> Result<file::File, String> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let table: toml::Table = text.parse().map_err(|error| in_one_line(text, &error))?;
     for (section, key) in LATER {
         let found = table.get(section).is_some_and(|at| key.is_empty() || at.get(key).is_some());
         if found {
@@ -130,7 +131,21 @@ fn parse(text: &str) -> Result<file::File, String> {
             return Err(format!("`{section}{dot}{key}` is not in this version: remove it"));
         }
     }
-    toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+    toml::from_str(text).map_err(|error| in_one_line(text, &error))
+}
+
+/// What is wrong and where. The library's own words span several lines, which one line of a log cannot show.
+fn in_one_line(text: &str, error: &toml::de::Error) -> String {
+    let why: Vec<&str> = error.message().lines().map(str::trim).collect();
+    let why = why.join("; ");
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return why };
+    let line = before.matches('\n').count() + 1;
+    let written = text.lines().nth(line - 1).unwrap_or_default();
+    // The key is named; the value may be a secret in a wrong place.
+    match written.split_once('=') {
+        Some((key, _)) => format!("line {line}, `{}`: {why}", key.trim()),
+        None => format!("line {line}: {why}"),
+    }
 }
 
 fn resolve(
@@ -186,8 +201,14 @@ impl Config {
             }
         }
         let mut names = HashSet::new();
-        match self.keys.iter().find(|key| !names.insert(&key.name)) {
-            Some(twice) => Err(value(format!("keys.{}", twice.name), "this name is used twice")),
+        if let Some(twice) = self.keys.iter().find(|key| !names.insert(&key.name)) {
+            return Err(value(format!("keys.{}", twice.name), "this name is used twice"));
+        }
+        let mut secrets = HashSet::new();
+        match self.keys.iter().find(|key| key.sha256.is_some_and(|hash| !secrets.insert(hash))) {
+            Some(twice) => {
+                Err(value(format!("keys.{}", twice.name), "another key has the same sha256"))
+            }
             None => Ok(()),
         }
     }
@@ -249,6 +270,15 @@ fn keys(written: &[file::Key]) -> Result<Vec<KeyConfig>, ConfigError> {
 fn key(written: &file::Key) -> Result<KeyConfig, ConfigError> {
     let what = format!("keys.{}", written.name);
     let name = KeyName::new(&written.name).map_err(|bad| value(&what, bad.to_string()))?;
+    if !is_in_a_path(&name) {
+        return Err(value(&what, "a name has no `/` in it and is not `.` or `..`"));
+    }
+    if written.max_ttl.is_some_and(|span| span.0 < limits::TTL_MIN) {
+        return Err(value(&what, "max_ttl is at least 100ms"));
+    }
+    if written.requests_per_second == Some(0) {
+        return Err(value(&what, "requests_per_second is at least 1"));
+    }
     let sha256 = match &written.sha256 {
         Some(text) => Some(hash(text).ok_or_else(|| {
             value(&what, "sha256 is 64 hexadecimal digits; `printf %s KEY | sha256sum` prints them")
@@ -260,6 +290,13 @@ fn key(written: &file::Key) -> Result<KeyConfig, ConfigError> {
             value(&what, format!("`{word}` is no role: read, lock, write or operator"))
         })
     });
+    let roles = roles.collect::<Result<Vec<_>, _>>()?;
+    if roles.is_empty() {
+        return Err(value(&what, "roles: at least one is needed"));
+    }
+    if roles.iter().collect::<HashSet<_>>().len() < roles.len() {
+        return Err(value(&what, "roles: one is there twice"));
+    }
     let prefixes = written.prefixes.iter().map(|text| {
         Prefix::new(text).map_err(|bad| value(&what, format!("prefix `{text}` {bad}")))
     });
@@ -271,7 +308,7 @@ fn key(written: &file::Key) -> Result<KeyConfig, ConfigError> {
     Ok(KeyConfig {
         name,
         sha256,
-        roles: roles.collect::<Result<_, _>>()?,
+        roles,
         prefixes: prefixes.collect::<Result<_, _>>()?,
         ttl_max: written.max_ttl.map(|span| span.0),
         quota: Some(quota).filter(|quota| *quota != Quota::default()),
@@ -303,11 +340,19 @@ fn connections(file: &file::File) -> Result<ConnectionLimits, ConfigError> {
         header_timeout: span(file.server.header_timeout, 10),
         idle_timeout: span(file.server.idle_timeout, 75),
     };
-    if limits.total_max == 0 || limits.per_address_max == 0 {
-        return Err(value("limits.connections", "nobody could connect with 0"));
+    let bounds = [
+        ("limits.connections", limits.total_max),
+        ("limits.connections_per_address", limits.per_address_max),
+    ];
+    if let Some((what, _)) = bounds.iter().find(|(_, max)| *max == 0) {
+        return Err(value(*what, "nobody could connect with 0"));
     }
-    if limits.header_timeout.is_zero() || limits.idle_timeout.is_zero() {
-        return Err(value("server.header_timeout", "0 would end every connection at once"));
+    let spans = [
+        ("server.header_timeout", limits.header_timeout),
+        ("server.idle_timeout", limits.idle_timeout),
+    ];
+    if let Some((what, _)) = spans.iter().find(|(_, span)| span.is_zero()) {
+        return Err(value(*what, "0 would end every connection at once"));
     }
     Ok(limits)
 }
@@ -322,6 +367,26 @@ fn log(file: &file::Log) -> Result<LogConfig, ConfigError> {
     let level = file.level.clone().unwrap_or("info".to_owned());
     crate::logging::check(&level).map_err(|why| value("log.level", why))?;
     Ok(LogConfig { level, format })
+}
+
+/// `SCHEME://HOST` or `SCHEME://HOST:PORT`, as browsers send it.
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let has_host = uri.host().is_some_and(|host| !host.is_empty() && !host.contains('*'));
+    let is_plain = !host.contains(['/', '?', '#', '@']) && !scheme.is_empty();
+    has_host && is_plain && text == text.to_ascii_lowercase()
+}
+
+fn cors_origins(file: &file::File) -> Result<Vec<String>, ConfigError> {
+    let origins = file.server.cors_origins.clone().unwrap_or_default();
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        Some(wrong) => Err(value(
+            "server.cors_origins",
+            format!("`{wrong}` is no origin: say https://example.org, without a path"),
+        )),
+        None => Ok(origins),
+    }
 }
 
 fn drain(flags: &Overrides, server: &file::Server) -> Result<Duration, ConfigError> {
@@ -351,7 +416,7 @@ fn settings(flags: &Overrides, file: &file::File) -> Result<Settings, ConfigErro
         waiters_max: file.limits.waiters.unwrap_or(100_000),
         sessions_max: file.limits.sessions.unwrap_or(100_000),
         durability,
-        cors_origins: file.server.cors_origins.clone().unwrap_or_default(),
+        cors_origins: cors_origins(file)?,
         doubledutch: DoubleDutch {
             enabled: flags.doubledutch.or(file.doubledutch.enabled).unwrap_or(false),
             status_tokens: flags.status_tokens.or(file.doubledutch.status_tokens).unwrap_or(true),

@@ -75,6 +75,9 @@ impl Conversation {
         if self.vitals.is_distrusted() {
             return Ok(two_lengths());
         }
+        if let Err(refused) = head(&request) {
+            return Ok(last(&refused));
+        }
         let (method, version) = (request.method().clone(), request.version());
         let path = self.app.settings.access_log.then(|| redact(request.uri()).to_owned());
         let origin = cors::allowed(&self.app.settings.cors_origins, request.headers());
@@ -146,11 +149,37 @@ fn may_wait(route: &str) -> bool {
         .any(|waits| route.ends_with(waits))
 }
 
-/// A request whose body has two lengths; the connection ends with the answer.
+/// A request whose body has two lengths.
 fn two_lengths() -> Response<Body> {
     let detail = "`transfer-encoding` and `content-length` exclude each other";
-    let refused = Refused::field("content-length", BadReason::Duplicate, detail);
-    let mut response = problem(&refused);
+    last(&Refused::field("content-length", BadReason::Duplicate, detail))
+}
+
+/// What every head must have (RFC 9112 §3.2, §6.1): in HTTP/1.1 one `Host`, and no transfer coding but `chunked`, so that
+/// nobody on the way reads another request than this server.
+fn head(request: &Request<Body>) -> Result<(), Refused> {
+    let headers = request.headers();
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    if first.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Refused::missing("host"));
+    }
+    if second.is_some() {
+        return Err(Refused::field("host", BadReason::Duplicate, "the header is there twice"));
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let (first, second) = (codings.next(), codings.next());
+    if first.is_none_or(is_chunked) && second.is_none() {
+        return Ok(());
+    }
+    let detail = "`transfer-encoding` is `chunked` or is not there";
+    Err(Refused::field("transfer-encoding", BadReason::Syntax, detail))
+}
+
+/// A refusal after which the connection ends.
+fn last(refused: &Refused) -> Response<Body> {
+    let mut response = problem(refused);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

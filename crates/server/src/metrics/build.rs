@@ -49,6 +49,24 @@ pub(super) struct Meters {
     pub(super) doubledutch: Family<Word, Counter>,
 }
 
+/// How grants end, as labels.
+const ENDED: [&str; 5] = ["released", "expired", "session_ended", "broken", "handed_over"];
+/// The limits that requests run into.
+const LIMITS: [&str; 12] = [
+    "auth_failures",
+    "connections",
+    "connections_per_address",
+    "depth",
+    "held",
+    "queue",
+    "request_ids",
+    "requests_per_second",
+    "sessions",
+    "tokens",
+    "waiters",
+    "waiting",
+];
+
 /// Registers a metric and hands it back.
 fn named<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
@@ -66,6 +84,18 @@ where
     named(r, name, help, Family::default())
 }
 
+/// Lets a rate see the first count: a counter that appears with 1 has no rise.
+fn at_zero(
+    family: Family<Word, Counter>,
+    label: &'static str,
+    words: &[&'static str],
+) -> Family<Word, Counter> {
+    for word in words {
+        drop(family.get_or_create(&[(label, *word)]));
+    }
+    family
+}
+
 fn gauge(r: &mut Registry, name: &str, help: &str) -> Gauge {
     named(r, name, help, Gauge::default())
 }
@@ -77,12 +107,14 @@ impl Meters {
         let by_route = Seconds::<Word>::new_with_constructor(seconds as fn() -> Histogram);
         let until_answered = "Release committed to next grant answered";
         let until_head = "Time to the head of the answer";
+        let ended = counters(r, "grants_ended", "Grants that ended, by reason");
+        let limit_hits = counters(r, "limit_hits", "Requests refused by a limit");
         Meters {
             acquires: acquires(r),
             wait: by_mode(r, "acquire_wait_seconds", "Time from an acquire to its grant"),
             hold: by_mode(r, "hold_seconds", "Time from a grant to its release"),
             handover: named(r, "handover_seconds", until_answered, seconds()),
-            ended: counters(r, "grants_ended", "Grants that ended, by reason"),
+            ended: at_zero(ended, "reason", &ENDED),
             recalls: counter(r, "recalls", "Times a lock was recalled"),
             renewals: renewals(r),
             releases_lost: counter(r, "releases_lost", "Releases of what was lost before"),
@@ -97,7 +129,7 @@ impl Meters {
             held_answers: gauge(r, "http_held_answers", "Answers held back now"),
             connections: gauge(r, "http_connections", "Connections open now"),
             auth_failures: counters(r, "auth_failures", "Requests without a good key"),
-            limit_hits: counters(r, "limit_hits", "Requests refused by a limit"),
+            limit_hits: at_zero(limit_hits, "limit", &LIMITS),
             doubledutch: counters(r, "doubledutch_requests", "Requests to DoubleDutch's routes"),
             registry,
         }

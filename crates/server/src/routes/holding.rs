@@ -222,7 +222,8 @@ async fn cancel(
 ) -> Result<Response, Refused> {
     let id = call.request_id(request.request_id)?.ok_or_else(|| Refused::missing("lease"))?;
     let session = call.session(request.session)?;
-    if request.names.is_empty() && !caller.prefixes.is_empty() {
+    // In a session numbered ids are unique over all names.
+    if request.names.is_empty() && (session.is_none() || !caller.prefixes.is_empty()) {
         return Err(Refused::missing("name"));
     }
     let named = Some(id.clone());

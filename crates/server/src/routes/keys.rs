@@ -13,7 +13,7 @@ use tenure_log::Reply;
 use super::call::{self, Call};
 use crate::error::Refused;
 use crate::identity::{Forbidden, Identity, Needs};
-use crate::keys::new_secret;
+use crate::keys::{is_in_a_path, new_secret};
 
 /// The keys made at run time.
 #[utoipa::path(
@@ -40,6 +40,10 @@ pub(super) async fn make(mut call: Box<Call>) -> Result<Response, Refused> {
         return Err(Refused::field("roles", BadReason::Range, "a key has at least one role"));
     }
     let name = request.name.clone();
+    if !is_in_a_path(&name) {
+        let detail = "a key's name has no `/` in it and is not `.` or `..`";
+        return Err(Refused::field("name", BadReason::Syntax, detail));
+    }
     if call.app.keys.is_fixed(&name) || find(&call, &name).await?.is_some() {
         return Err(Refused::exists("key"));
     }
@@ -54,7 +58,9 @@ fn record(caller: &Identity, request: KeyRequest, secret: &str) -> Result<KeyRec
     let ttl = |field, given| call::within(field, given, limits::TTL_MIN, limits::TTL_MAX);
     let mut roles: Vec<Role> = request.roles.into_iter().map(Role::from).collect();
     roles.sort();
-    roles.dedup();
+    if roles.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Refused::field("roles", BadReason::Duplicate, "a role is there twice"));
+    }
     let ttl_max = ttl("max_ttl", request.max_ttl)?;
     let expires_in = ttl("expires", request.expires)?;
     if request.requests_per_second == Some(0) {

@@ -23,6 +23,9 @@ use crate::identity::Identity;
 pub(super) async fn recall(mut call: Box<Call>, name: &str) -> Result<Response, Refused> {
     let (caller, name) = call.caller_at(Role::Operator, name)?;
     let request: RecallRequest = call.read().await?;
+    if request.reason.as_str().is_empty() {
+        return Err(Refused::missing("reason"));
+    }
     let within = call::within("within", Some(request.within), Duration::ZERO, limits::TTL_MAX)?;
     let recalling = Recalling {
         caller: caller.caller(),

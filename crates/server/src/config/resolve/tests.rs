@@ -77,9 +77,12 @@ fn a_key_has_a_hash_roles_prefixes_and_limits() {
     assert_eq!(key.sha256.unwrap()[31], 0xff);
     assert_eq!(key.ttl_max, Some(Duration::from_secs(3600)));
     assert_eq!(key.quota.as_ref().unwrap().held_max, Some(3));
-    assert!(complaint("[[keys]]\nname = \"a\"\nsha256 = \"12\"\nroles = []").contains("sha256sum"));
+    assert!(
+        complaint("[[keys]]\nname = \"a\"\nsha256 = \"12\"\nroles = [\"read\"]")
+            .contains("sha256sum")
+    );
     assert!(complaint("[[keys]]\nname = \"a\"\nroles = [\"god\"]").contains("operator"));
-    let twice = "[[keys]]\nname = \"a\"\nroles = []\n".repeat(2);
+    let twice = "[[keys]]\nname = \"a\"\nroles = [\"read\"]\n".repeat(2);
     assert!(complaint(&twice).contains("twice"));
 }
 
@@ -91,11 +94,49 @@ fn values_that_make_no_sense_are_refused_by_name() {
         ("[server]\nlisten = [\"nowhere\"]", "nowhere"),
         ("[server]\nlisten = []", "listen"),
         ("[limits]\nconnections = 0", "limits.connections"),
+        ("[limits]\nconnections_per_address = 0", "limits.connections_per_address"),
+        ("[server]\nidle_timeout = 0", "server.idle_timeout"),
+        ("[server]\ncors_origins = [\"example.org\"]", "server.cors_origins"),
+        ("[server]\ncors_origins = [\"https://example.org/\"]", "server.cors_origins"),
+        ("[server]\ncors_origins = [\"*\"]", "server.cors_origins"),
+        ("[[keys]]\nname = \"a/b\"\nroles = [\"read\"]", "keys.a/b"),
+        ("[[keys]]\nname = \"..\"\nroles = [\"read\"]", "keys..."),
+        ("[[keys]]\nname = \"a\"\nroles = []", "roles"),
+        ("[[keys]]\nname = \"a\"\nroles = [\"read\", \"read\"]", "roles"),
+        ("[[keys]]\nname = \"a\"\nroles = [\"read\"]\nmax_ttl = \"99ms\"", "max_ttl"),
+        (
+            "[[keys]]\nname = \"a\"\nroles = [\"read\"]\nrequests_per_second = 0",
+            "requests_per_second",
+        ),
+        ("[log]\nlevel = \"bogus\"", "log.level"),
         ("[log]\nformat = \"xml\"", "log.format"),
         ("[log]\nlevel = \"a=b=c\"", "log.level"),
         ("[backend]\ndurability = \"hope\"", "durability"),
     ] {
         let complaint = complaint(text);
         assert!(complaint.contains(name), "{text}: {complaint}");
+    }
+}
+
+#[test]
+fn two_keys_with_one_secret_are_refused() {
+    let hash = "ab".repeat(32);
+    let key = |name: &str| {
+        format!("[[keys]]\nname = \"{name}\"\nsha256 = \"{hash}\"\nroles = [\"read\"]\n")
+    };
+    assert!(load(&key("a")).is_ok());
+    assert!(complaint(&(key("a") + &key("b"))).contains("keys.b: another key has the same sha256"));
+    assert!(
+        load("[server]\ncors_origins = [\"https://example.org\", \"http://localhost:8080\"]")
+            .is_ok()
+    );
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_told_in_one_line() {
+    for text in ["[server]\nlissen = 1\n", "[server\n", "a = \"\nb = 1", "[server]\nhold = \"x\"\n"]
+    {
+        let complaint = complaint(text);
+        assert!(complaint.contains("line ") && !complaint.contains('\n'), "{complaint:?}");
     }
 }

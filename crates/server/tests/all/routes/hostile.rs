@@ -109,7 +109,7 @@ async fn a_bad_field_of_a_renewal_release_or_conversion_is_named() {
         ("/v1/renew", json!({"leases": leases}), "leases", "range"),
         ("/v1/locks/a/release", json!({"lease": LEASE, "names": ["a"]}), "names", "unknown"),
         ("/v1/locks/a/release", json!({"request_id": 12345678}), "request_id", "type"),
-        ("/v1/release", json!({"request_id": "request-1"}), "name", "range"),
+        ("/v1/release", json!({"request_id": "request-1"}), "name", "missing"),
         ("/v1/locks/a/convert", json!({"lease": LEASE}), "mode", "missing"),
         ("/v1/locks/a/convert", json!({"mode": "shared"}), "lease", "missing"),
         (
@@ -333,4 +333,33 @@ async fn a_bad_header_is_named() {
         assert!([400, 401, 415].contains(&refused.status), "{twice}: {}", refused.text);
     }
     assert_eq!(hostile.api.place(), hostile.place);
+}
+
+#[tokio::test]
+async fn what_must_be_said_is_missing_if_it_is_not() {
+    let api = Api::start().await;
+    let refused = api.post("/v1/release", json!({"request_id": "request-1"})).await;
+    assert_eq!(refused.code(), (400, "bad_request"), "{}", refused.text);
+    assert_eq!(
+        (&refused.json["field"], &refused.json["reason"]),
+        (&json!("name"), &json!("missing"))
+    );
+    api.take("a").await;
+    let refused = api.post("/v1/locks/a/recall", json!({"within": 1, "reason": ""})).await;
+    assert_eq!(
+        (&refused.json["field"], &refused.json["reason"]),
+        (&json!("reason"), &json!("missing"))
+    );
+    for name in ["a/b", ".", ".."] {
+        let refused = api.post("/v1/keys", json!({"name": name, "roles": ["read"]})).await;
+        assert_eq!(
+            (refused.code(), &refused.json["field"]),
+            ((400, "bad_request"), &json!("name"))
+        );
+    }
+    let refused = api.post("/v1/keys", json!({"name": "k", "roles": ["read", "read"]})).await;
+    assert_eq!(
+        (refused.code(), &refused.json["reason"]),
+        ((400, "bad_request"), &json!("duplicate"))
+    );
 }

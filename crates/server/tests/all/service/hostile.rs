@@ -56,6 +56,11 @@ async fn encodings_and_lengths_that_are_none_are_refused() {
     for line in [
         "transfer-encoding: xchunked",
         "transfer-encoding: chunked, identity",
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: gzip\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        "host: u\r\ncontent-length: 2",
+        "content-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 2",
         "content-length: +2",
         "content-length: 2,2,3",
         "content-length: -1",
@@ -130,4 +135,24 @@ async fn http_2_is_spoken_without_encryption_too() {
     let response = request.json(&json!({})).send().await.unwrap();
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
     assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_host_is_needed_in_http_1_1_alone() {
+    let server = Server::memory().await;
+    for (version, expected) in [("1.1", "400"), ("1.0", "200")] {
+        let bare = format!("GET /v1 HTTP/{version}\r\nauthorization: Bearer {KEY}\r\n\r\n");
+        let answer = exchange(&mut server.connect().await, bare.as_bytes()).await;
+        assert_eq!(status(&answer), expected, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_packed_body_is_no_media_type_of_ours() {
+    let server = Server::memory().await;
+    for (coding, expected) in [("gzip", 415), ("identity", 200)] {
+        let request = server.request(reqwest::Method::POST, "/v1/locks/a/acquire");
+        let request = request.header("content-encoding", coding).json(&json!({}));
+        assert_eq!(crate::fixture::answer(request).await.status, expected, "{coding}");
+    }
 }

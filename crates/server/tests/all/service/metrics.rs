@@ -69,6 +69,12 @@ async fn every_promised_name_is_there_and_no_lock_is() {
     for name in NAMES {
         assert!(metrics.contains(name), "no {name} in\n{metrics}");
     }
+    for series in [
+        "tenure_grants_ended_total{reason=\"broken\"} 0",
+        "tenure_limit_hits_total{limit=\"connections\"} 0",
+    ] {
+        assert!(metrics.contains(series), "no {series} in\n{metrics}");
+    }
     assert!(metrics.ends_with("# EOF\n"));
     assert!(!metrics.contains("secret-name"), "no lock's name is a label");
 }
