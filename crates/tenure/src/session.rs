@@ -339,8 +339,11 @@ mod tests {
     #[test]
     fn a_loss_that_overtakes_its_grant_is_not_forgotten() {
         let (session, old) = opened(Duration::ZERO);
-        let lost =
-            LostEvent { name: old.name.clone(), token: Token::new(8), reason: LostName::Broken };
+        let lost = LostEvent {
+            name: old.name.clone(),
+            token: Token::new(8),
+            reason: tenure_api::LostName::Broken,
+        };
         session.learn_lost(lost);
         let facts = Facts {
             name: old.name.clone(),

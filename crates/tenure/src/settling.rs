@@ -39,7 +39,7 @@ pub(crate) async fn leave_for(
                 request_id: Some(dice::request_id()),
             };
             let call = HandOver { name: holding.name.clone(), body };
-            let granted = settled(&connection, &holding, call).await?;
+            let granted = handed_over(&connection, &holding, call, good_for).await?;
             let lease = granted.lease.ok_or_else(no_lease)?;
             (lease, granted.tokens().into_iter().collect())
         }
@@ -49,6 +49,22 @@ pub(crate) async fn leave_for(
 
 fn no_lease() -> GrantError {
     GrantError::Other(Error::NotUnderstood { why: "a grant without a lease".into() })
+}
+
+/// The hand-over itself. That the old grant is lost to it may be heard before the answer, and must not stop it.
+async fn handed_over(
+    connection: &Connection,
+    holding: &Holding,
+    call: HandOver,
+    good_for: Duration,
+) -> Result<tenure_api::Grant, GrantError> {
+    let lost = holding.lost();
+    let over = async {
+        if lost.await.reason == LossReason::HandedOver {
+            tokio::time::sleep(good_for).await;
+        }
+    };
+    told(holding, connection.insist_until(call, over).await)
 }
 
 /// A call about a grant, repeated while the grant lasts.
@@ -61,7 +77,11 @@ pub(crate) async fn settled<C: Call>(
     let over = async {
         lost.await;
     };
-    match connection.insist_until(call, over).await {
+    told(holding, connection.insist_until(call, over).await)
+}
+
+fn told<T>(holding: &Holding, answer: Option<Result<T, Failure>>) -> Result<T, GrantError> {
+    match answer {
         Some(Ok(answer)) => Ok(answer),
         Some(Err(failure)) => Err(about(holding, failure)),
         None => Err(GrantError::Lost(holding.lose(LossReason::Unreachable))),
