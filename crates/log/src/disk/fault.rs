@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Disk, DiskFile};
+use crate::wal::identity::IDENTITY_FILE;
 
 const SECTOR: usize = 512;
 
@@ -39,8 +40,8 @@ struct State {
 pub(crate) struct Faults {
     /// So many syncs fail.
     pub(crate) sync_failures: u32,
-    /// So many syncs before that do not.
-    pub(crate) sync_passes: u32,
+    /// So many syncs of the identity file fail.
+    pub(crate) identity_sync_failures: u32,
     /// So many writes fail, half done.
     pub(crate) write_failures: u32,
     /// No file can be made.
@@ -64,6 +65,7 @@ struct Content {
 struct FaultFile {
     inner: Arc<Inner>,
     content: Arc<Mutex<Content>>,
+    identity: bool,
 }
 
 impl FaultDisk {
@@ -182,8 +184,9 @@ impl State {
 }
 
 impl Inner {
-    fn file(self: &Arc<Self>, content: Arc<Mutex<Content>>) -> Box<dyn DiskFile> {
-        Box::new(FaultFile { inner: self.clone(), content })
+    fn file(self: &Arc<Self>, name: &str, content: Arc<Mutex<Content>>) -> Box<dyn DiskFile> {
+        let identity = name.starts_with(IDENTITY_FILE);
+        Box::new(FaultFile { inner: self.clone(), content, identity })
     }
 }
 
@@ -202,7 +205,7 @@ impl Disk for FaultDisk {
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.inner.state.lock();
         state.operate()?;
-        Ok(self.inner.file(state.files.get(name).ok_or_else(missing)?.clone()))
+        Ok(self.inner.file(name, state.files.get(name).ok_or_else(missing)?.clone()))
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn DiskFile>> {
@@ -215,7 +218,7 @@ impl Disk for FaultDisk {
         let content = Content { current: zeros.clone(), synced: zeros, dirty: Vec::new() };
         let content = Arc::new(Mutex::new(content));
         state.files.insert(name.into(), content.clone());
-        Ok(self.inner.file(content))
+        Ok(self.inner.file(name, content))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -277,10 +280,14 @@ impl DiskFile for FaultFile {
             self.inner.released.wait(&mut state);
         }
         state.operate()?;
-        if state.faults.sync_failures > 0 && state.faults.sync_passes > 0 {
-            state.faults.sync_passes -= 1;
-        } else if state.faults.sync_failures > 0 {
-            state.faults.sync_failures -= 1;
+        let faults = &mut state.faults;
+        let failures = if self.identity && faults.identity_sync_failures > 0 {
+            &mut faults.identity_sync_failures
+        } else {
+            &mut faults.sync_failures
+        };
+        if *failures > 0 {
+            *failures -= 1;
             // The system forgets that these were to be written. They can still be read.
             self.content.lock().dirty.clear();
             return Err(io::Error::other("the disk refused a sync"));
