@@ -298,7 +298,8 @@ where
 
 /// How HTTP is spoken here. The head's time limit is not hyper's: its clock runs also between requests, so that an
 /// idle connection would end after `header_timeout`; [`Crowd::sweep`] keeps the two apart. And its gathering of pipelined
-/// answers (`pipeline_flush`) stays off: it drops the 400 or 431 to a head it cannot read.
+/// answers (`pipeline_flush`) stays off: it drops the 400 or 431 to a head it cannot read. So does `half_close`: the end of
+/// a client's bytes is how the place of a waiter that hung up is free at once.
 fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

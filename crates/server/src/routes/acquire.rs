@@ -157,7 +157,9 @@ impl Plan {
         let wait = within("wait", request.wait, limits::WAIT_MAX)?.unwrap_or_default();
         let hold = within("hold", request.hold, HOLD_MAX)?;
         let lock_delay = within("lock_delay", request.lock_delay, limits::LOCK_DELAY_MAX)?;
-        let at_least = within("at_least", request.at_least, limits::AT_LEAST_MAX)?;
+        // A lock that is kept shut is held by nobody, so the key's own bound must hold for that, too.
+        let at_least_max = caller.ttl_max.unwrap_or(limits::AT_LEAST_MAX).min(limits::AT_LEAST_MAX);
+        let at_least = within("at_least", request.at_least, at_least_max)?;
         let named = call.request_id(request.request_id)?;
         let lease = call::fresh_lease()?;
         let acquire = Box::new(Acquire {
