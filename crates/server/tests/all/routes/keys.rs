@@ -192,6 +192,8 @@ async fn a_keys_limits_hold() {
     let key = api.post("/v1/keys", body).await.json["key"].as_str().unwrap().to_owned();
     let long = api.post_as(&key, "/v1/locks/a/acquire", json!({"ttl": 11})).await;
     assert_eq!((long.code(), &long.json["field"]), ((400, "bad_request"), &json!("ttl")));
+    let shut = api.post_as(&key, "/v1/locks/a/acquire", json!({"at_least": 11})).await;
+    assert_eq!((shut.code(), &shut.json["field"]), ((400, "bad_request"), &json!("at_least")));
     let grant = api.post_as(&key, "/v1/locks/a/acquire", json!({})).await;
     assert_eq!((grant.status, &grant.json["ttl"]), (200, &json!(10)), "the default fits");
     let second = api.post_as(&key, "/v1/locks/b/acquire", json!({})).await;
