@@ -39,7 +39,7 @@ fn config(folder: &TempDir) -> Config {
         listen: Some(vec!["127.0.0.1:0".to_owned()]),
         data: Some(folder.path().join("data")),
         durability: Some("memory".to_owned()),
-        api_key: Some(KEY.to_owned()),
+        api_key: Some(tenure_server::ApiKey::Given(KEY.to_owned())),
         ..Overrides::default()
     };
     Config::load(&overrides).unwrap()
