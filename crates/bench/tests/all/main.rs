@@ -1,5 +1,7 @@
 //! The measurement against a real server in this process.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::Duration;
 
 use tempfile::TempDir;
