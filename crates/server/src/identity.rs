@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tenure_core::{Caller, KeyName, LockName, Prefix, Quota, Role};
 
-/// The API key behind a request. Made by [`Keys::identify`](crate::keys::Keys::identify), shared by all requests of
+/// The API key behind a request. Made by the table of keys, shared by all requests of
 /// the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

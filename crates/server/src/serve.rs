@@ -197,7 +197,7 @@ fn stop(service: &Service, within: Duration) {
 }
 
 impl Service {
-    /// Serves until it has been drained (by [`Drain::begin`](crate::drain::Drain::begin)), then closes everything.
+    /// Serves until it has been drained, then closes everything.
     pub async fn run(&self) {
         let drain = &self.app().drain;
         drain.begun().await;

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// If this program vanishes: how much longer nobody gets the lock
     #[arg(long, value_name = "DUR", value_parser = arguments::duration, env = "TENURE_LOCK_DELAY", hide_env = true)]
     lock_delay: Option<Duration>,
-    /// What others see of the holder [default: user@host:pid program]
+    /// What others see of the holder [default: who, where and which program]
     #[arg(long, value_name = "TEXT", value_parser = arguments::note, env = "TENURE_NOTE", hide_env = true)]
     note: Option<Note>,
     /// Signal for the command when somebody asks for the lock (tenure recall)

@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// Exit status of a skipped run
     #[arg(short = 'E', long = "conflict-exit-code", value_name = "CODE", default_value_t = 0)]
     conflict: u8,
-    /// What others see of the holder [default: user@host:pid program]
+    /// What others see of the holder [default: who, where and which program]
     #[arg(long, value_name = "TEXT", value_parser = arguments::note, env = "TENURE_NOTE", hide_env = true)]
     note: Option<Note>,
     /// The command and its arguments; no shell looks at them

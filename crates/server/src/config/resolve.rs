@@ -101,7 +101,7 @@ fn value(what: impl Into<String>, why: impl Into<String>) -> ConfigError {
 }
 
 impl Config {
-    /// What a server is started with: `overrides` over the file they name (or [`FILE`], if it exists) over defaults.
+    /// What a server is started with: `overrides` over the file they name (or `/etc/tenure/tenure.toml`, if it exists) over defaults.
     pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
         let path = match &overrides.config {
             Some(path) => Some(path.clone()).filter(|path| !path.as_os_str().is_empty()),
