@@ -13,6 +13,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod answer;
 mod change;
 mod code;
 mod lock;
@@ -20,6 +21,8 @@ mod problem;
 mod seconds;
 mod service;
 mod session;
+mod view;
+mod wall;
 mod wire;
 
 pub use change::{

@@ -365,27 +365,11 @@ fn who_has_it(by: &HeldBy) -> String {
 }
 
 fn held(problem: &mut Problem, by: HeldBy) {
-    problem.holders = Some(by.holders.into_iter().map(holder).collect());
+    problem.holders = Some(by.holders.into_iter().map(tenure_api::Holder::from).collect());
     problem.queue_length = Some(by.queue_length);
     problem.retry_after = Some(Seconds(by.retry_after));
     problem.opens_in = Some(Seconds(by.opens_in)).filter(|opens| *opens > Seconds::ZERO);
     problem.blocked_by = Some(by.blocked_by).filter(|names| !names.is_empty());
-}
-
-/// A holder on the wire.
-pub(crate) fn holder(holder: Holder) -> tenure_api::Holder {
-    let (mode, permits, weight) = crate::routes::claim_fields(&holder.claim);
-    tenure_api::Holder {
-        token: holder.token,
-        mode,
-        permits,
-        weight,
-        owner: holder.owner,
-        session: holder.session,
-        note: holder.note,
-        held_for: Seconds(holder.held_for),
-        expires_in: Seconds(holder.expires_in),
-    }
 }
 
 fn fill_lost(problem: &mut Problem, lost: &Lost) {

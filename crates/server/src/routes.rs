@@ -14,7 +14,6 @@ mod path;
 mod reply;
 pub(crate) mod service;
 pub(crate) mod sessions;
-mod wall;
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -24,8 +23,6 @@ use axum::response::Response;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, header};
 use parking_lot::Mutex;
-use tenure_api::Mode;
-use tenure_core::{Claim, Permits};
 use tower::Service;
 
 use crate::app::App;
@@ -164,15 +161,6 @@ async fn serve_rarely(call: Box<Call>, route: Route, name: &str) -> Result<Respo
         Route::Ready => service::ready(call).await,
         Route::OpenApi => service::open_api(call).await,
         Route::Lock(_) | Route::Many(_) | Route::KeepAlive => Err(Refused::not_found("route")),
-    }
-}
-
-/// How a claim stands in JSON: a mode, or permits and weight.
-pub(crate) fn claim_fields(claim: &Claim) -> (Option<Mode>, Option<Permits>, Option<u32>) {
-    match claim {
-        Claim::Exclusive => (Some(Mode::Exclusive), None, None),
-        Claim::Shared => (Some(Mode::Shared), None, None),
-        Claim::Permits { permits, weight } => (None, Some(*permits), Some(weight.get())),
     }
 }
 

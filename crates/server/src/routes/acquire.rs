@@ -5,23 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
-use tenure_api::{AcquireRequest, BadReason, Grant, GrantedName, Mode, Seconds, Wanted};
+use tenure_api::{AcquireRequest, BadReason, Grant, Mode, Wanted};
 use tenure_core::{
-    Acquire, Answer, Claim, Command, Granted, GrantedLock, Lease, LeaseRecord, Life, Permits,
-    Queued, Refusal, Release, RequestId, Role, Settled, Target, TicketId, Want, Weight, limits,
+    Acquire, Answer, Claim, Command, Granted, Lease, LeaseRecord, Life, Permits, Queued, Refusal,
+    Release, RequestId, Role, Settled, Target, TicketId, Want, Weight, limits,
 };
 use tenure_log::{Log, Outcome, Reason, Reply, SubmitError};
 
 use super::call::{self, Call, HOLD_MAX, TTL_DEFAULT};
-use super::claim_fields;
 use crate::app::App;
 use crate::error::Refused;
 use crate::identity::{Identity, NotIdentified, Unauthenticated};
 
 /// How much longer than the wait an answer is held, so that the rules and not this clock say that the wait passed.
 const SETTLE_SLACK: Duration = Duration::from_secs(1);
-/// What may be relied on of a grant's time, in hundredths: the rest is for clocks that run apart.
-const SURE_PERCENT: u32 = 99;
 
 /// Whether one lock was asked for or a list of them; the answer has the same form.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -206,7 +203,10 @@ async fn take(
     match settled {
         Taken::Granted { granted, since_request } => {
             call.app.metrics.granted(&granted);
-            call.ok(&grant(*granted, since_request, shape))
+            call.ok(&match shape {
+                Shape::One => Grant::of_one(*granted, since_request),
+                Shape::Many => Grant::of_many(*granted, since_request),
+            })
         }
         Taken::Refused(refusal) => {
             call.app.metrics.not_granted(&claim, &refusal);
@@ -335,53 +335,6 @@ async fn place_now(log: &Log, ticket: TicketId) -> Place {
         Ok(None) => Place::Settled,
         Err(_) => Place::Unread,
     }
-}
-
-/// A grant on the wire.
-pub(super) fn grant(granted: Granted, since_request: Duration, shape: Shape) -> Grant {
-    let expires_in = granted.expires_in();
-    let mut grant = Grant {
-        name: None,
-        acquired: true,
-        token: None,
-        lease: granted.lease,
-        mode: None,
-        permits: None,
-        weight: None,
-        locks: None,
-        owner: granted.owner,
-        session: granted.session,
-        request_id: granted.request,
-        ttl: Seconds(granted.ttl),
-        valid_for: sure(expires_in),
-        expires_in: Seconds(expires_in),
-        waited: Seconds(granted.waited),
-        since_request: Seconds(since_request),
-        depth: Some(granted.depth).filter(|depth| *depth > 1),
-    };
-    let mut locks = granted.locks;
-    if shape == Shape::One && locks.len() == 1 {
-        let lock = locks.swap_remove(0);
-        (grant.mode, grant.permits, grant.weight) = claim_fields(&lock.claim);
-        (grant.name, grant.token) = (Some(lock.name), Some(lock.token));
-    } else {
-        grant.locks = Some(names(locks));
-    }
-    grant
-}
-
-/// The locks of a grant on the wire.
-pub(super) fn names(locks: Vec<GrantedLock>) -> Vec<GrantedName> {
-    let name = |lock: GrantedLock| {
-        let (mode, permits, weight) = claim_fields(&lock.claim);
-        GrantedName { name: lock.name, mode, permits, weight, token: lock.token }
-    };
-    locks.into_iter().map(name).collect()
-}
-
-/// What may be relied on of a time that is left.
-pub(super) fn sure(expires_in: Duration) -> Seconds {
-    Seconds(expires_in * SURE_PERCENT / 100)
 }
 
 /// A request without an id of its client's, whose answer is not known yet. Dropped so (the connection broke, or the

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use tenure_api::{BadReason, ChangeEvent, Changes, ChangesQuery, ChangesSeen, Problem, Seconds};
-use tenure_core::{Action, Change, LockChange, Role, limits};
+use tenure_api::{BadReason, ChangeEvent, Changes, ChangesQuery, ChangesSeen, Problem};
+use tenure_core::{Change, Role, limits};
 use tenure_log::{Cursor, Event, Reason, Subscription};
 use tokio::time::{Instant, timeout_at};
 
@@ -86,7 +86,7 @@ impl LockTeller {
         let Change::Lock(change) = change else { return None };
         let name = change.name.as_str();
         let seen = self.wants_locks && name.starts_with(&self.prefix) && self.caller.covers(name);
-        seen.then(|| worded(change))
+        seen.then(|| ChangeEvent::from(change))
     }
 }
 
@@ -96,33 +96,6 @@ impl Teller for LockTeller {
             into.push("change", at, &event);
         }
         true
-    }
-}
-
-/// A change on the wire.
-fn worded(change: &LockChange) -> ChangeEvent {
-    let span = Some(Seconds(Duration::from_micros(change.micros)));
-    let (waited, held) = match change.action {
-        Action::Granted | Action::Left => (span, None),
-        Action::Released
-        | Action::Expired
-        | Action::SessionEnded
-        | Action::Broken
-        | Action::HandedOver => (None, span),
-        Action::Queued | Action::Recalled | Action::Converted | Action::Resized => (None, None),
-    };
-    ChangeEvent::Lock {
-        name: change.name.clone(),
-        action: change.action.into(),
-        revision: change.revision.0,
-        token: change.token,
-        owner: change.owner.clone(),
-        session: change.session,
-        note: change.note.clone(),
-        by: change.by.clone(),
-        reason: change.reason.clone(),
-        waited,
-        held,
     }
 }
 

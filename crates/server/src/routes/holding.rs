@@ -5,15 +5,15 @@ use std::time::Duration;
 use axum::response::Response;
 use tenure_api::{
     BadReason, CheckAnswer, CheckRequest, ConvertRequest, Grant, HandOverRequest, Many, ManyResult,
-    Mode, Problem, RecallView, ReleaseRequest, Released, RenewRequest, Renewed, Seconds,
+    Mode, Problem, ReleaseRequest, Released, RenewRequest, Renewed,
 };
 use tenure_core::{
-    Answer, Cancel, Claim, Command, Convert, HandOver, Lease, LeaseRecord, Life, LockName, Recall,
-    Refusal, Release, Renew, Role, Target, limits,
+    Answer, Cancel, Claim, Command, Convert, HandOver, Lease, LeaseRecord, Life, LockName, Refusal,
+    Release, Renew, Role, Target, limits,
 };
 use tenure_log::Reply;
 
-use super::acquire::{Shape, Taken, grant, hold_back, names, sure};
+use super::acquire::{Taken, hold_back};
 use super::call::{self, Call, HOLD_MAX};
 use crate::error::{Refused, code_of};
 use crate::identity::{Forbidden, Identity, Needs};
@@ -86,7 +86,7 @@ async fn renew_one(call: &Call, caller: &Identity, renew: Renew) -> Result<Respo
     match answer {
         Answer::Renewed(renewed) => {
             call.app.metrics.renewed(false);
-            call.ok(&renewed_answer(renewed))
+            call.ok(&Renewed::from(renewed))
         }
         Answer::Refused(refusal) => {
             call.app.metrics.renewed(true);
@@ -94,33 +94,6 @@ async fn renew_one(call: &Call, caller: &Identity, renew: Renew) -> Result<Respo
         }
         other => Err(Refused::bug(&format!("a renewal was answered with {other:?}"))),
     }
-}
-
-fn renewed_answer(renewed: tenure_core::Renewed) -> Renewed {
-    let mut answer = Renewed {
-        name: None,
-        token: None,
-        locks: None,
-        ttl: Seconds(renewed.ttl),
-        valid_for: sure(renewed.expires_in),
-        expires_in: Seconds(renewed.expires_in),
-        recall: renewed.recall.map(recall),
-    };
-    let mut locks = renewed.locks;
-    match locks.len() {
-        0 => {}
-        1 => {
-            let lock = locks.swap_remove(0);
-            (answer.name, answer.token) = (Some(lock.name), Some(lock.token));
-        }
-        _ => answer.locks = Some(names(locks)),
-    }
-    answer
-}
-
-/// A recall on the wire.
-pub(super) fn recall(recall: Recall) -> RecallView {
-    RecallView { within: Seconds(recall.within), reason: recall.reason }
 }
 
 /// Gives a grant back, or a request up.
@@ -238,12 +211,7 @@ fn released(call: &Call, caller: &Identity, answer: Answer) -> Result<Response, 
             for lock in &released.locks {
                 call.app.metrics.held(&lock.claim, released.held_for);
             }
-            call.ok(&Released {
-                released: released.released,
-                cancelled: released.cancelled,
-                depth: Some(released.depth).filter(|depth| *depth > 0),
-                held_for: Seconds(released.held_for),
-            })
+            call.ok(&Released::from(released))
         }
         Answer::Refused(refusal) => {
             if matches!(*refusal, Refusal::Lost(_)) {
@@ -281,9 +249,10 @@ fn result(call: &Call, lease: Lease, answer: Answer) -> ManyResult {
     match answer {
         Answer::Renewed(renewed) => {
             call.app.metrics.renewed(false);
-            result.valid_for = Some(sure(renewed.expires_in));
-            result.expires_in = Some(Seconds(renewed.expires_in));
-            result.recall = renewed.recall.map(recall);
+            let renewed = Renewed::from(renewed);
+            result.valid_for = Some(renewed.valid_for);
+            result.expires_in = Some(renewed.expires_in);
+            result.recall = renewed.recall;
         }
         Answer::Released(released) => {
             for lock in &released.locks {
@@ -335,7 +304,7 @@ pub(super) async fn convert(mut call: Box<Call>, name: &str) -> Result<Response,
     };
     match taken {
         // How long the upgrade waited is not told by the grant: the promise is counted from the request.
-        Taken::Granted { granted, .. } => call.ok(&grant(*granted, Duration::ZERO, Shape::One)),
+        Taken::Granted { granted, .. } => call.ok(&Grant::of_one(*granted, Duration::ZERO)),
         Taken::Refused(refusal) => Err(Refused::of(*refusal, &caller)),
     }
 }
@@ -378,7 +347,7 @@ pub(super) async fn hand_over(mut call: Box<Call>, name: &str) -> Result<Respons
     };
     let submitted = call.submit(Command::HandOver(Box::new(hand_over))).await;
     match submitted.map_err(|refused| refused.of_request(named.clone()))?.answer {
-        Answer::Granted(granted) => call.ok(&grant(*granted, Duration::ZERO, Shape::One)),
+        Answer::Granted(granted) => call.ok(&Grant::of_one(*granted, Duration::ZERO)),
         Answer::Refused(refusal) => Err(Refused::of(*refusal, &caller).of_request(named)),
         other => Err(Refused::bug(&format!("a hand-over was answered with {other:?}"))),
     }

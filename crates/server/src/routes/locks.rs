@@ -4,19 +4,11 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use axum::response::Response;
-use tenure_api::{
-    BadReason, HistoryView, KindName, LockHolder, LockState, LockView, Locks, LocksQuery, Problem,
-    Seconds, SortName, StateFilter, Waiter,
-};
-use tenure_core::{
-    HistoryEntry, HolderView, LockKind, Machine, Page, Role, Sort, WaiterView, limits,
-};
+use tenure_api::{BadReason, LockView, Locks, LocksQuery, Problem, SortName, StateFilter};
+use tenure_core::{Machine, Page, Role, Sort, limits};
 
 use super::call::Call;
-use super::claim_fields;
-use super::holding::recall;
-use super::wall::rfc3339;
-use crate::error::{Refused, holder};
+use crate::error::Refused;
 use crate::identity::{Forbidden, Identity, Needs};
 
 /// Entries of a page if the request says nothing.
@@ -33,7 +25,7 @@ pub(super) async fn one(call: Box<Call>, name: &str) -> Result<Response, Refused
     // Taken before the read: a stream from here may repeat what the view shows, but misses nothing.
     let cursor = call.app.log.cursor();
     let lock = call.app.log.read(|machine| machine.lock(&name)).await?;
-    call.ok(&LockView { cursor: Some(cursor.to_string()), ..view(lock) })
+    call.ok(&LockView { cursor: Some(cursor.to_string()), ..LockView::from(lock) })
 }
 
 /// A page of locks under the caller's prefixes.
@@ -57,17 +49,13 @@ pub(super) async fn list(call: Box<Call>) -> Result<Response, Refused> {
         limit,
         held: query.state == Some(StateFilter::Held),
         waited: query.state == Some(StateFilter::Waited),
-        sort: match sort {
-            SortName::Name => Sort::Name,
-            SortName::Waiters => Sort::Waiters,
-            SortName::HeldFor => Sort::HeldFor,
-        },
+        sort: sort.into(),
     };
     let cursor = call.app.log.cursor();
     let locks = call.app.log.read(|machine| pages(machine, &page, &prefixes)).await?;
     let more = sort == SortName::Name && locks.len() == limit;
     let next = locks.last().map(|lock| lock.name.clone()).filter(|_| more);
-    let locks = locks.into_iter().map(view).collect();
+    let locks = locks.into_iter().map(LockView::from).collect();
     call.ok(&Locks { locks, next, cursor: cursor.to_string() })
 }
 
@@ -124,62 +112,6 @@ pub(super) fn pages(
 
 fn oldest_hold(lock: &tenure_core::LockView) -> Duration {
     lock.holders.iter().map(|held| held.holder.held_for).max().unwrap_or_default()
-}
-
-fn view(lock: tenure_core::LockView) -> LockView {
-    LockView {
-        name: lock.name,
-        state: match lock.state {
-            tenure_core::LockState::Free => LockState::Free,
-            tenure_core::LockState::Held => LockState::Held,
-        },
-        kind: match lock.kind {
-            LockKind::Plain => KindName::Plain,
-            LockKind::Semaphore => KindName::Semaphore,
-        },
-        permits: lock.permits,
-        latest_token: lock.latest_token,
-        opens_in: Seconds(lock.opens_in),
-        holders: lock.holders.into_iter().map(lock_holder).collect(),
-        queue_length: lock.queue_length,
-        queue: lock.queue.into_iter().map(waiter).collect(),
-        history: lock.history.into_iter().map(history).collect(),
-        cursor: None,
-    }
-}
-
-fn lock_holder(held: HolderView) -> LockHolder {
-    LockHolder { holder: holder(held.holder), key: held.key, recall: held.recall.map(recall) }
-}
-
-fn waiter(waiter: WaiterView) -> Waiter {
-    let (mode, permits, weight) = claim_fields(&waiter.claim);
-    Waiter {
-        position: waiter.position,
-        mode,
-        permits,
-        weight,
-        owner: waiter.owner,
-        session: waiter.session,
-        note: waiter.note,
-        waited: Seconds(waiter.waited),
-        wait_left: Seconds(waiter.wait_left),
-        expected_in: waiter.expected_in.map(Seconds),
-    }
-}
-
-fn history(entry: HistoryEntry) -> HistoryView {
-    HistoryView {
-        token: entry.token,
-        owner: entry.owner,
-        note: entry.note,
-        waited: Seconds(entry.waited),
-        held: Seconds(entry.held),
-        ended: entry.ended.into(),
-        ended_ago: Seconds(entry.ended_ago),
-        at: rfc3339(entry.at),
-        by: entry.by,
-    }
 }
 
 #[cfg(test)]

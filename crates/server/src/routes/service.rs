@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use tenure_api::{
-    Cluster, DrainAnswer, DrainRequest, Info, InfoKey, LockCounts, Member, Problem, RoleName,
-    Seconds, Stats, TopLock,
+    Cluster, DrainAnswer, DrainRequest, Info, InfoKey, Member, Problem, RoleName, Seconds, Stats,
 };
 use tenure_core::{Machine, Page, Role, Sort, limits};
 use tenure_log::Reason;
@@ -90,24 +89,14 @@ pub(super) async fn stats(call: Box<Call>) -> Result<Response, Refused> {
     let caller = call.caller(Role::Read)?;
     caller.may_touch_all()?;
     call.no_query()?;
-    let seen = call.app.log.read(|machine| (machine.stats(), top(machine))).await?;
-    let (stats, top) = seen;
-    call.ok(&Stats {
-        locks: LockCounts { held: stats.held, waited: stats.waited, idle: stats.idle },
-        waiters: stats.waiters,
-        sessions: stats.sessions,
-        rows: 0,
-        rates: call.app.metrics.rates(),
-        oldest_wait: Seconds(stats.oldest_wait),
-        top,
-    })
+    let (stats, top) = call.app.log.read(|machine| (machine.stats(), top(machine))).await?;
+    call.ok(&Stats::of(&stats, call.app.metrics.rates(), top))
 }
 
-fn top(machine: &Machine) -> Vec<TopLock> {
+fn top(machine: &Machine) -> Vec<tenure_core::LockView> {
     let page =
         Page { prefix: "", after: "", limit: TOP, held: false, waited: true, sort: Sort::Waiters };
-    let locks = machine.locks(&page).into_iter();
-    locks.map(|lock| TopLock { name: lock.name, waiters: lock.queue_length }).collect()
+    machine.locks(&page)
 }
 
 /// The nodes: one, which leads itself.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::response::Response;
 use http::{HeaderValue, header};
 use tenure_api::{
-    BadReason, EndSessionRequest, EndedEvent, HeldGrant, KeepAliveRequest, KeptAlive, LostEvent,
-    LostName, OpenSessionRequest, Problem, RecalledEvent, Seconds, SessionEnded,
-    SessionEventsQuery, SessionOpened, SessionView, Sessions, SessionsQuery,
+    BadReason, EndSessionRequest, EndedEvent, KeepAliveRequest, KeptAlive, LostEvent,
+    OpenSessionRequest, Problem, RecalledEvent, Seconds, SessionEnded, SessionEventsQuery,
+    SessionOpened, SessionView, Sessions, SessionsQuery,
 };
 use tenure_core::{
     Action, Answer, Change, Command, EndSession, EndedBy, LockChange, LockName, OpenSession,
@@ -15,7 +15,6 @@ use tenure_core::{
 };
 use tenure_log::{Cursor, Log, Reason, Reply};
 
-use super::acquire::sure;
 use super::call::{self, Call};
 use super::changes::place;
 use super::locks::limit;
@@ -50,13 +49,7 @@ pub(super) async fn open(mut call: Box<Call>) -> Result<Response, Refused> {
     let submitted = call.submit(Command::OpenSession(Box::new(open))).await;
     match submitted.map_err(|refused| refused.of_request(named.clone()))?.answer {
         Answer::Opened(opened) => {
-            let answer = SessionOpened {
-                id: opened.session.id,
-                session: opened.session,
-                ttl: Seconds(opened.ttl),
-                valid_for: sure(opened.expires_in),
-                expires_in: Seconds(opened.expires_in),
-            };
+            let answer = SessionOpened::from(opened);
             let mut response = call.created(&answer);
             let location = format!("/v1/sessions/{}", answer.id);
             if let Ok(location) = HeaderValue::from_str(&location) {
@@ -100,34 +93,13 @@ pub(super) async fn keep_alive(mut call: Box<Call>, id: &str) -> Result<Response
     match answer {
         Answer::KeptAlive(kept) => {
             call.app.metrics.renewed(false);
-            call.ok(&kept_alive(kept))
+            call.ok(&KeptAlive::from(kept))
         }
         Answer::Refused(refusal) => {
             call.app.metrics.renewed(true);
             Err(Refused::of(*refusal, &caller))
         }
         other => Err(Refused::bug(&format!("a keep-alive was answered with {other:?}"))),
-    }
-}
-
-fn kept_alive(kept: tenure_core::KeptAlive) -> KeptAlive {
-    let lost = kept.lost.into_iter().map(|lost| LostEvent {
-        reason: LostName::from(&lost.reason),
-        name: lost.name,
-        token: lost.token,
-    });
-    let recalled = kept.recalled.into_iter().map(|recalled| RecalledEvent {
-        name: recalled.name,
-        token: recalled.token,
-        within: Seconds(recalled.recall.within),
-        reason: recalled.recall.reason,
-    });
-    KeptAlive {
-        ttl: Seconds(kept.ttl),
-        valid_for: sure(kept.ttl),
-        expires_in: Seconds(kept.ttl),
-        lost: lost.collect(),
-        recalled: recalled.collect(),
     }
 }
 
@@ -154,10 +126,7 @@ pub(super) async fn end(mut call: Box<Call>, id: &str) -> Result<Response, Refus
     let end = EndSession { caller: caller.caller(), id, by };
     let Reply { answer, .. } = call.submit(Command::EndSession(Box::new(end))).await?;
     match answer {
-        Answer::SessionEnded(ended) => {
-            let (released, cancelled) = (ended.released, ended.cancelled);
-            call.ok(&SessionEnded { released, cancelled, rows: 0 })
-        }
+        Answer::SessionEnded(ended) => call.ok(&SessionEnded::from(ended)),
         Answer::Refused(refusal) => Err(Refused::of(*refusal, &caller)),
         other => Err(Refused::bug(&format!("a session's end was answered with {other:?}"))),
     }
@@ -231,20 +200,10 @@ fn sees(caller: &Identity, session: &tenure_core::SessionView) -> bool {
 }
 
 fn view(session: tenure_core::SessionView, caller: &Identity, node: u64) -> SessionView {
-    let covered = |name: &tenure_core::LockName| caller.covers(name.as_str());
-    let grants = session.grants.into_iter().filter(|(name, _)| covered(name));
-    SessionView {
-        id: session.id,
-        note: session.note,
-        key: session.key,
-        node,
-        ttl: Seconds(session.ttl),
-        idle_for: Seconds(session.idle_for),
-        expires_in: Seconds(session.expires_in),
-        grants: grants.map(|(name, token)| HeldGrant { name, token }).collect(),
-        waits: session.waits.into_iter().filter(covered).collect(),
-        rows: 0,
-    }
+    let mut view = SessionView::of(session, node);
+    view.grants.retain(|grant| caller.covers(grant.name.as_str()));
+    view.waits.retain(|name| caller.covers(name.as_str()));
+    view
 }
 
 /// What happens to a session's grants, told to its client at once.
@@ -294,20 +253,11 @@ impl Teller for SessionTeller {
 
 impl SessionTeller {
     async fn tell_lock(&self, at: Cursor, change: &LockChange, into: &mut Events) {
-        let Some(token) = change.token else { return };
-        let name = change.name.clone();
-        let reason = match change.action {
-            Action::Expired => LostName::Expired,
-            Action::SessionEnded => LostName::SessionEnded,
-            Action::Broken => LostName::Broken,
-            Action::HandedOver => LostName::HandedOver,
-            Action::Recalled => {
-                let recalled = self.recalled(change).await;
-                return into.push_some("recalled", at, recalled);
-            }
-            _ => return,
-        };
-        into.push("lost", at, &LostEvent { name, token, reason });
+        if change.action == Action::Recalled {
+            let recalled = self.recalled(change).await;
+            return into.push_some("recalled", at, recalled);
+        }
+        into.push_some("lost", at, LostEvent::of(change));
     }
 
     /// The recall as it stands: how soon counts from now, not from when it was asked.

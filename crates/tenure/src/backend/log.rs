@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tenure_api::{Code, Seconds};
+use tenure_api::Code;
 use tenure_core::{
     Answer, Caller, Command, HeldBy, KeyName, LostReason, Permits, SessionEnd as CoreEnd,
 };
@@ -113,7 +113,7 @@ fn refused(refusal: tenure_core::Refusal) -> Failure {
 
 fn held(by: HeldBy) -> Held {
     Held {
-        holders: by.holders.into_iter().map(view::holder).collect(),
+        holders: by.holders.into_iter().map(Into::into).collect(),
         queue_length: by.queue_length,
         opens_in: by.opens_in,
         retry_after: by.retry_after,
@@ -139,11 +139,6 @@ fn session_end(end: CoreEnd) -> SessionEnd {
         CoreEnd::Broken => SessionEnd::Broken,
         CoreEnd::Unknown => SessionEnd::Unknown,
     }
-}
-
-/// How long a client may rely on what is left: one percent less, for clocks differ.
-fn valid_for(expires_in: Duration) -> Seconds {
-    Seconds(expires_in.mul_f64(0.99))
 }
 
 /// What an embedded log cannot do: it has no keys, no other nodes and nobody to drain.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use tenure_api::{AcquireRequest, Grant, GrantedName, Mode, Seconds};
+use tenure_api::{AcquireRequest, Grant, Mode, Seconds};
 use tenure_core::{
-    Acquire, Answer, Claim, Command, Convert, Granted, GrantedLock, HandOver, Life, LockName,
-    Permits, Queued, RequestId, RequestName, SessionHandle, Settled, Want, Weight,
+    Acquire, Answer, Claim, Command, Convert, Granted, HandOver, Life, LockName, Permits, Queued,
+    RequestId, RequestName, SessionHandle, Settled, Want, Weight,
 };
 
-use super::{LogBackend, refused, unexpected, valid_for};
+use super::{LogBackend, refused, unexpected};
 use crate::backend::{Failure, call};
 use crate::dice;
 use crate::error::Refusal;
@@ -35,7 +35,11 @@ impl LogBackend {
             lease: dice::lease(),
         };
         let command = Command::Acquire(Box::new(acquire));
-        self.granted(command).await.map(|(granted, held_back)| grant(granted, held_back, is_many))
+        let (granted, held_back) = self.granted(command).await?;
+        Ok(match is_many {
+            true => Grant::of_many(granted, held_back),
+            false => Grant::of_one(granted, held_back),
+        })
     }
 
     pub(super) async fn convert(&self, call: call::Convert) -> Result<Grant, Failure> {
@@ -51,7 +55,7 @@ impl LogBackend {
             wait: body.wait.unwrap_or_default().get(),
         };
         let command = Command::Convert(Box::new(convert));
-        self.granted(command).await.map(|(granted, held_back)| grant(granted, held_back, false))
+        self.granted(command).await.map(|(granted, held_back)| Grant::of_one(granted, held_back))
     }
 
     pub(super) async fn hand_over(&self, call: call::HandOver) -> Result<Grant, Failure> {
@@ -65,9 +69,7 @@ impl LogBackend {
             request: request_name(body.request_id),
         };
         let command = Command::HandOver(Box::new(hand_over));
-        let (granted, held_back) = self.granted(command).await?;
-        let is_many = granted.locks.len() > 1;
-        Ok(grant(granted, held_back, is_many))
+        self.granted(command).await.map(|(granted, held_back)| Grant::of_one(granted, held_back))
     }
 
     /// The grant, waited for if need be, and for how long this answer was held back. Dropping the future leaves the
@@ -135,38 +137,4 @@ fn claim(mode: Option<Mode>, permits: Option<u32>, weight: Option<u32>) -> Resul
             claim.ok_or_else(|| Refusal::field("weight", "must be 1 to `permits`"))
         }
     }
-}
-
-fn grant(granted: Granted, held_back: Duration, is_many: bool) -> Grant {
-    let expires_in = granted.expires_in();
-    let mut locks: Vec<GrantedName> = granted.locks.iter().map(granted_name).collect();
-    let single = if is_many { None } else { locks.drain(..).next() };
-    Grant {
-        name: single.as_ref().map(|lock| lock.name.clone()),
-        acquired: true,
-        token: single.as_ref().map(|lock| lock.token),
-        lease: granted.lease,
-        mode: single.as_ref().and_then(|lock| lock.mode),
-        permits: single.as_ref().and_then(|lock| lock.permits),
-        weight: single.as_ref().and_then(|lock| lock.weight),
-        locks: is_many.then_some(locks),
-        owner: granted.owner,
-        session: granted.session,
-        request_id: granted.request,
-        ttl: Seconds(granted.ttl),
-        valid_for: valid_for(expires_in),
-        expires_in: Seconds(expires_in),
-        waited: Seconds(granted.waited),
-        since_request: Seconds(held_back),
-        depth: Some(granted.depth).filter(|depth| *depth > 1),
-    }
-}
-
-pub(super) fn granted_name(lock: &GrantedLock) -> GrantedName {
-    let (permits, weight) = match lock.claim {
-        Claim::Permits { permits, weight } => (Some(permits), Some(weight.get())),
-        Claim::Exclusive | Claim::Shared => (None, None),
-    };
-    let mode = Mode::of(&lock.claim);
-    GrantedName { name: lock.name.clone(), mode, permits, weight, token: lock.token }
 }

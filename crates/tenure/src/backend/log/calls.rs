@@ -4,16 +4,15 @@ use std::future::Future;
 use std::time::Duration;
 
 use tenure_api::{
-    BreakAnswer, CheckAnswer, Code, Info, InfoKey, KeptAlive, LostEvent, Many, ManyResult,
-    RecallAnswer, RecallView, RecalledEvent, ReleaseRequest, Released, RenewRequest, Renewed,
-    ResizeAnswer, RoleName, Seconds, SessionEnded, SessionOpened,
+    BreakAnswer, CheckAnswer, Code, Info, InfoKey, KeptAlive, LockView, Many, ManyResult,
+    RecallAnswer, ReleaseRequest, Released, RenewRequest, Renewed, ResizeAnswer, RoleName, Seconds,
+    SessionEnded, SessionOpened, SessionView,
 };
 use tenure_core::{
-    Answer, Command, EndedBy, Lease, Permits, Recall, Recalling, Release, Renew, RequestName,
-    Target,
+    Answer, Command, EndedBy, Lease, Permits, Recalling, Release, Renew, RequestName, Target,
 };
 
-use super::{LogBackend, acquire, no_capabilities, not_supported, unexpected, valid_for, view};
+use super::{LogBackend, no_capabilities, not_supported, unexpected, view};
 use crate::backend::call::{self, Asks};
 use crate::backend::{Denied, Failure};
 use crate::dice;
@@ -57,17 +56,25 @@ by_log! {
         let (current, latest_token) = log.read(|machine| machine.check(&c.name, c.body.token)).await?;
         Ok(CheckAnswer { current, latest_token })
     };
-    GetLock: |c, log| log.read(|machine| view::lock_with_cursor(machine, &c.0)).await;
-    ListLocks: |c, log| log.read(|machine| view::locks(machine, &c.0)).await;
+    // A cursor is taken before the read: a feed from there may repeat what is shown, but misses nothing.
+    GetLock: |c, log| {
+        let cursor = Some(log.log.cursor().to_string());
+        let lock = log.read(|machine| machine.lock(&c.0)).await?;
+        Ok(LockView { cursor, ..lock.into() })
+    };
+    ListLocks: |c, log| {
+        let cursor = log.log.cursor();
+        log.read(|machine| view::locks(machine, &c.0, cursor)).await
+    };
     ListSessions: |c, log| {
-        let node = log.log.status().node;
-        log.read(|machine| view::sessions(machine, node, &c.0)).await
+        let (cursor, node) = (log.log.cursor(), log.log.status().node);
+        log.read(|machine| view::sessions(machine, node, &c.0, cursor)).await
     };
     GetSession: |c, log| {
         let node = log.log.status().node;
         let found = log.read(|machine| machine.session(c.0)).await?;
         let absent = || Failure::Refused(Refusal::new(Code::NotFound, "there is no such session"));
-        found.map(|session| view::session(session, node)).ok_or_else(absent)
+        found.map(|session| SessionView::of(session, node)).ok_or_else(absent)
     };
     GetStats: |_c, log| log.read(view::stats).await;
     GetInfo: |_c, log| Ok(log.info());
@@ -101,21 +108,10 @@ impl LogBackend {
             ttl: asked.ttl.map(Seconds::get),
             note: asked.note,
         };
-        let renewed = match self.submit(Command::Renew(Box::new(renew))).await?.answer {
-            Answer::Renewed(renewed) => renewed,
-            other => return Err(unexpected(&other)),
-        };
-        let single = (renewed.locks.len() == 1).then(|| renewed.locks[0].clone());
-        let many = renewed.locks.iter().map(acquire::granted_name).collect();
-        Ok(Renewed {
-            name: single.as_ref().map(|lock| lock.name.clone()),
-            token: single.as_ref().map(|lock| lock.token),
-            locks: (renewed.locks.len() > 1).then_some(many),
-            ttl: Seconds(renewed.ttl),
-            valid_for: valid_for(renewed.expires_in),
-            expires_in: Seconds(renewed.expires_in),
-            recall: renewed.recall.map(recall_view),
-        })
+        match self.submit(Command::Renew(Box::new(renew))).await?.answer {
+            Answer::Renewed(renewed) => Ok(renewed.into()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn release(&self, asked: ReleaseRequest) -> Result<Released, Failure> {
@@ -134,12 +130,7 @@ impl LogBackend {
             }
         };
         match self.submit(command).await?.answer {
-            Answer::Released(released) => Ok(Released {
-                released: released.released,
-                cancelled: released.cancelled,
-                depth: Some(released.depth).filter(|depth| *depth > 0),
-                held_for: Seconds(released.held_for),
-            }),
+            Answer::Released(released) => Ok(released.into()),
             other => Err(unexpected(&other)),
         }
     }
@@ -172,40 +163,16 @@ impl LogBackend {
             secret: dice::session_secret(),
         };
         match self.submit(Command::OpenSession(Box::new(open))).await?.answer {
-            Answer::Opened(opened) => Ok(SessionOpened {
-                id: opened.session.id,
-                session: opened.session,
-                ttl: Seconds(opened.ttl),
-                valid_for: valid_for(opened.expires_in),
-                expires_in: Seconds(opened.expires_in),
-            }),
+            Answer::Opened(opened) => Ok(opened.into()),
             other => Err(unexpected(&other)),
         }
     }
 
     async fn keep_alive(&self, call: call::KeepAlive) -> Result<KeptAlive, Failure> {
-        let kept = match self.submit(Command::KeepAlive { session: call.0 }).await?.answer {
-            Answer::KeptAlive(kept) => kept,
-            other => return Err(unexpected(&other)),
-        };
-        let lost = kept.lost.into_iter().map(|lost| LostEvent {
-            name: lost.name,
-            token: lost.token,
-            reason: (&lost.reason).into(),
-        });
-        let recalled = kept.recalled.into_iter().map(|recalled| RecalledEvent {
-            name: recalled.name,
-            token: recalled.token,
-            within: Seconds(recalled.recall.within),
-            reason: recalled.recall.reason,
-        });
-        Ok(KeptAlive {
-            ttl: Seconds(kept.ttl),
-            valid_for: valid_for(kept.ttl),
-            expires_in: Seconds(kept.ttl),
-            lost: lost.collect(),
-            recalled: recalled.collect(),
-        })
+        match self.submit(Command::KeepAlive { session: call.0 }).await?.answer {
+            Answer::KeptAlive(kept) => Ok(kept.into()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn end_session(&self, call: call::EndSession) -> Result<SessionEnded, Failure> {
@@ -216,10 +183,7 @@ impl LogBackend {
         };
         let end = tenure_core::EndSession { caller: self.caller.clone(), id: call.id, by };
         match self.submit(Command::EndSession(Box::new(end))).await?.answer {
-            Answer::SessionEnded(ended) => {
-                let (released, cancelled) = (ended.released, ended.cancelled);
-                Ok(SessionEnded { released, cancelled, rows: 0 })
-            }
+            Answer::SessionEnded(ended) => Ok(ended.into()),
             other => Err(unexpected(&other)),
         }
     }
@@ -301,10 +265,6 @@ fn target(
 
 fn missing(field: &str) -> Failure {
     Failure::Refused(Refusal::field(field, "is missing"))
-}
-
-fn recall_view(recall: Recall) -> RecallView {
-    RecallView { within: Seconds(recall.within), reason: recall.reason }
 }
 
 fn code(failure: &Failure) -> Code {

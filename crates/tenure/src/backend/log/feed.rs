@@ -1,11 +1,10 @@
 //! The change feed of an embedded log.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tenure_api::{ChangeEvent, LostEvent, LostName, RecalledEvent, Seconds};
+use tenure_api::{ChangeEvent, LostEvent, RecalledEvent, Seconds};
 use tenure_core::{Action, Change, LockChange, Prefix, SessionId};
 use tenure_log::{Cursor, Event, Subscription};
 
@@ -39,15 +38,10 @@ impl LogBackend {
             Change::Lock(change) if change.session == Some(id) => change,
             Change::Lock(_) | Change::SessionEnded { .. } => return None,
         };
-        let reason = match change.action {
-            Action::Expired => LostName::Expired,
-            Action::SessionEnded => LostName::SessionEnded,
-            Action::Broken => LostName::Broken,
-            Action::HandedOver => LostName::HandedOver,
-            Action::Recalled => return self.recalled(change).await,
-            _ => return None,
-        };
-        Some(SessionEvent::Lost(LostEvent { name: change.name, token: change.token?, reason }))
+        match change.action {
+            Action::Recalled => self.recalled(change).await,
+            _ => LostEvent::of(&change).map(SessionEvent::Lost),
+        }
     }
 
     /// The change does not say how soon: the lock does.
@@ -79,7 +73,7 @@ impl LogBackend {
                 let told = match change {
                     None => Some(Told::Resync(cursor.to_string())),
                     Some(Change::Lock(change)) if prefix.covers(change.name.as_str()) => {
-                        Some(Told::Change(cursor.to_string(), event(change)))
+                        Some(Told::Change(cursor.to_string(), ChangeEvent::from(&change)))
                     }
                     Some(_) => None,
                 };
@@ -104,30 +98,4 @@ fn changes(subscription: Subscription) -> impl futures::Stream<Item = (Cursor, O
             }
         }
     })
-}
-
-fn event(change: LockChange) -> ChangeEvent {
-    let span = Seconds(Duration::from_micros(change.micros));
-    let (waited, held) = match change.action {
-        Action::Granted | Action::Left => (Some(span), None),
-        Action::Released
-        | Action::Expired
-        | Action::SessionEnded
-        | Action::Broken
-        | Action::HandedOver => (None, Some(span)),
-        Action::Queued | Action::Recalled | Action::Converted | Action::Resized => (None, None),
-    };
-    ChangeEvent::Lock {
-        name: change.name,
-        action: change.action.into(),
-        revision: change.revision.0,
-        token: change.token,
-        owner: change.owner,
-        session: change.session,
-        note: change.note,
-        by: change.by,
-        reason: change.reason,
-        waited,
-        held,
-    }
 }

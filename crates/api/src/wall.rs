@@ -5,7 +5,7 @@ use tenure_core::WallTime;
 const DAY_MILLIS: u64 = 24 * 3600 * 1000;
 
 /// RFC 3339 in UTC, to the millisecond.
-pub(super) fn rfc3339(at: WallTime) -> String {
+pub(crate) fn rfc3339(at: WallTime) -> String {
     let (days, millis) = (at.0 / DAY_MILLIS, at.0 % DAY_MILLIS);
     let (year, month, day) = date(days);
     let seconds = millis / 1000;
