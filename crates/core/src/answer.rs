@@ -390,6 +390,10 @@ pub enum Refusal {
         /// What kind of thing: `session`, `key`, `request`.
         what: &'static str,
     },
+    /// An operator would end something that has locks outside his prefixes; or, where he has prefixes, there is no such
+    /// thing, which he is not told.
+    #[error("it is not all within the operator's prefixes")]
+    OutOfReach,
     /// A limit is reached.
     #[error("the limit {} of {} is reached", .0.limit, .0.max)]
     Limit(DeniedBy),

@@ -299,11 +299,38 @@ pub struct Recalling {
     pub token: Option<Token>,
 }
 
+/// The names an operator may touch. What he ends at one blow (a grant of many locks, a session) must lie within it as a
+/// whole; it is looked at when the command takes effect, since a session may take another lock a moment before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// Every name.
+    All,
+    /// Names that begin with one of these.
+    Under(Vec<Prefix>),
+}
+
+impl Reach {
+    /// The reach of a key with these prefixes; of a key without any: every name.
+    pub fn of(prefixes: &[Prefix]) -> Self {
+        if prefixes.is_empty() { Reach::All } else { Reach::Under(prefixes.to_vec()) }
+    }
+
+    /// Whether `name` lies within it.
+    pub fn covers(&self, name: &LockName) -> bool {
+        match self {
+            Reach::All => true,
+            Reach::Under(prefixes) => prefixes.iter().any(|prefix| prefix.covers(name.as_str())),
+        }
+    }
+}
+
 /// End a grant by force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Break {
     /// The operator.
     pub caller: Caller,
+    /// What he may touch.
+    pub reach: Reach,
     /// The lock.
     pub name: LockName,
     /// Why.
@@ -355,7 +382,12 @@ pub enum EndedBy {
     /// Its secret.
     Itself(SessionSecret),
     /// An operator's word.
-    Operator(Reason),
+    Operator {
+        /// Why.
+        reason: Reason,
+        /// What he may touch.
+        reach: Reach,
+    },
 }
 
 /// What a key may do.

@@ -34,7 +34,7 @@ pub use answer::{
 pub use change::{Action, Applied, Change, LockChange, Settled};
 pub use command::{
     Acquire, Batch, Break, Caller, Cancel, Claim, Command, Convert, Detach, EndSession, EndedBy,
-    HandOver, KeyRecord, Life, OldSecret, OpenSession, Quota, Recalling, Release, Renew,
+    HandOver, KeyRecord, Life, OldSecret, OpenSession, Quota, Reach, Recalling, Release, Renew,
     RequestName, Resize, Role, Target, Want,
 };
 pub use id::{

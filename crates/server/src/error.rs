@@ -162,6 +162,9 @@ impl Refused {
 
     /// What the rules said, as this caller may see it.
     pub(crate) fn of(refusal: Refusal, caller: &Identity) -> Self {
+        if refusal == Refusal::OutOfReach {
+            return Forbidden { needs: Needs::Prefix }.into();
+        }
         let detail = refusal.to_string();
         let mut refused = Self::with(code_of(&refusal), detail);
         let problem = &mut *refused.problem;
@@ -201,7 +204,10 @@ impl Refused {
                 problem.field = Some(field.to_owned());
                 problem.reason = Some(BadReason::Range.as_str().to_owned());
             }
-            Refusal::RequestIdReused | Refusal::Superseded | Refusal::NotFound { .. } => {}
+            Refusal::RequestIdReused
+            | Refusal::Superseded
+            | Refusal::OutOfReach
+            | Refusal::NotFound { .. } => {}
         }
         refused
     }
@@ -343,6 +349,7 @@ pub(crate) fn code_of(refusal: &Refusal) -> Code {
         Refusal::Lost(_) => Code::Lost,
         Refusal::SessionEnded(_) => Code::SessionEnded,
         Refusal::NotFound { .. } => Code::NotFound,
+        Refusal::OutOfReach => Code::Forbidden,
         Refusal::Limit(_) => Code::Limit,
         Refusal::DuplicateName(_) | Refusal::Invalid { .. } => Code::BadRequest,
     }

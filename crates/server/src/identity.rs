@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tenure_core::{Caller, KeyName, LockName, Prefix, Quota, Role};
+use tenure_core::{Caller, KeyName, LockName, Prefix, Quota, Reach, Role};
 
 /// The API key behind a request. Made by the table of keys, shared by all requests of
 /// the key.
@@ -65,6 +65,11 @@ impl Identity {
     /// Refuses a key with prefixes what concerns all names.
     pub fn may_touch_all(&self) -> Result<(), Forbidden> {
         if self.prefixes.is_empty() { Ok(()) } else { Err(Forbidden { needs: Needs::Prefix }) }
+    }
+
+    /// The names it may touch, as the rules see them.
+    pub fn reach(&self) -> Reach {
+        Reach::of(&self.prefixes)
     }
 
     /// The key as the rules see it.

@@ -5,7 +5,7 @@ use super::record::{Kind, RecallRecord};
 use super::{Decided, Machine, Told, invalid, refuse};
 use crate::answer::{Answer, Ended, Refusal};
 use crate::change::{Action, Settled};
-use crate::command::{Break, Recalling, Resize};
+use crate::command::{Break, Reach, Recalling, Resize};
 use crate::id::{Permits, TicketId, Token};
 use crate::limits;
 use crate::text::LockName;
@@ -38,6 +38,9 @@ impl Machine {
     /// too: nothing else could, and the delay may be a year.
     pub(super) fn break_grants(&mut self, breaking: &Break) -> Decided<Answer> {
         let ids = self.holders_of(&breaking.name, breaking.token);
+        if !breaking.reach.covers(&breaking.name) || !self.within(&breaking.reach, &ids) {
+            return refuse(Refusal::OutOfReach);
+        }
         if ids.is_empty() && breaking.token.is_some() {
             return refuse(Refusal::Held(self.held_by(&breaking.name)));
         }
@@ -55,6 +58,16 @@ impl Machine {
         }
         self.pump(names);
         Ok(Answer::Broken { broken: ids.len(), next_granted: latest(self) != before })
+    }
+
+    /// Whether an operator may touch every lock of these tickets, held or waited for.
+    pub(super) fn within<'a>(
+        &self,
+        reach: &Reach,
+        ids: impl IntoIterator<Item = &'a TicketId>,
+    ) -> bool {
+        let parts = |id| self.ticket(id).parts.as_slice().iter();
+        ids.into_iter().all(|id| parts(*id).all(|part| reach.covers(&part.name)))
     }
 
     /// Sets the size of a busy semaphore until it is idle, whatever size requests name meanwhile. Growing grants at

@@ -13,7 +13,7 @@ use crate::answer::{
     Answer, Ended, KeptAlive, RecalledGrant, Refusal, SessionEnd, SessionEnded, SessionOpened,
 };
 use crate::change::{Change, Settled};
-use crate::command::{Caller, EndSession, EndedBy, OpenSession, RequestName};
+use crate::command::{Caller, EndSession, EndedBy, OpenSession, Reach, RequestName};
 use crate::id::{RequestKey, Revision, SessionHandle, SessionId, TicketId};
 use crate::limits;
 
@@ -161,6 +161,9 @@ impl Machine {
 
     pub(super) fn end_session(&mut self, end: &EndSession) -> Decided<Answer> {
         let nothing = Answer::SessionEnded(SessionEnded { released: 0, cancelled: 0 });
+        if !self.may_end(end) {
+            return refuse(Refusal::OutOfReach);
+        }
         let Some(session) = self.state.sessions.get(&end.id) else {
             // Again is fine: it is over, as was asked.
             return match self.state.ended_sessions.get(end.id) {
@@ -173,12 +176,22 @@ impl Machine {
                 return refuse(Refusal::NotFound { what: "session" });
             }
             EndedBy::Itself(_) => self.close_session(end.id, SessionEnd::Closed, Told::default()),
-            EndedBy::Operator(reason) => {
+            EndedBy::Operator { reason, .. } => {
                 let told = Told { by: Some(&end.caller.key), reason: Some(reason) };
                 self.close_session(end.id, SessionEnd::Broken, told)
             }
         };
         Ok(Answer::SessionEnded(ended))
+    }
+
+    /// An operator with prefixes ends no session that has or waits for anything outside of them, and does not learn
+    /// whether there is another.
+    fn may_end(&self, end: &EndSession) -> bool {
+        let EndedBy::Operator { reach, .. } = &end.by else { return true };
+        match self.state.sessions.get(&end.id) {
+            Some(session) => self.within(reach, &session.tickets),
+            None => *reach == Reach::All,
+        }
     }
 
     /// Ends a session and frees everything it holds and waits for.

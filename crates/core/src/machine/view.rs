@@ -159,23 +159,6 @@ impl Machine {
         self.ticket(id).parts.as_slice().iter().map(|part| part.name.clone()).collect()
     }
 
-    /// The locks of every grant of `name`, or of the one with `token`: what a key limited to some names must cover to
-    /// break it.
-    pub fn names_of_holders(&self, name: &LockName, token: Option<Token>) -> Vec<LockName> {
-        let Some(lock) = self.state.locks.get(name) else { return vec![] };
-        let meant =
-            lock.holders.iter().filter(|(held, _)| token.is_none_or(|token| token == *held));
-        let parts = meant.flat_map(|(_, id)| self.ticket(id).parts.as_slice());
-        parts.map(|part| part.name.clone()).collect()
-    }
-
-    /// All locks that a live session has or waits for: what a key limited to some names must cover to end it.
-    pub fn names_of_session(&self, id: SessionId) -> Option<Vec<LockName>> {
-        let session = self.state.sessions.get(&id)?;
-        let parts = session.tickets.iter().flat_map(|id| self.ticket(*id).parts.as_slice());
-        Some(parts.map(|part| part.name.clone()).collect())
-    }
-
     /// Every live grant in order of token.
     pub fn grants(&self) -> Vec<GrantView> {
         let mut grants = Vec::new();

@@ -287,7 +287,10 @@ impl Known {
     fn end(&mut self, throw: &mut Throw<'_>) -> EndSession {
         let handle = self.session(throw);
         let by = match throw.below(3) {
-            0 => EndedBy::Operator(Reason::new("gone").expect("is a reason")),
+            0 => EndedBy::Operator {
+                reason: Reason::new("gone").expect("is a reason"),
+                reach: reach(throw),
+            },
             1 => EndedBy::Itself(SessionSecret::from_random([3; 32])),
             _ => EndedBy::Itself(handle.secret),
         };
@@ -322,8 +325,17 @@ fn operate(throw: &mut Throw<'_>) -> Command {
             let within = Duration::from_secs(5);
             Command::Recall(Box::new(Recalling { caller, name, within, reason, token }))
         }
-        _ => Command::Break(Box::new(Break { caller, name, reason, token })),
+        _ => {
+            let reach = reach(throw);
+            Command::Break(Box::new(Break { caller, reach, name, reason, token }))
+        }
     }
+}
+
+/// Mostly all names.
+fn reach(throw: &mut Throw<'_>) -> Reach {
+    let prefixes = throw.of(&[vec![], vec![], vec!["a"], vec!["b", "po"]]);
+    Reach::of(&prefixes.into_iter().map(|p| Prefix::new(p).expect("is one")).collect::<Vec<_>>())
 }
 
 /// Mostly fitting kinds: a and b are plain, pool is a semaphore of three.

@@ -82,6 +82,7 @@ fn random_commands_reach_every_answer() {
         "refused: deadlock",
         "refused: already held",
         "refused: capacity mismatch",
+        "refused: out of reach",
         "request finished TimedOut",
         "request finished Cancelled",
         "request finished Expired",

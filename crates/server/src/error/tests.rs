@@ -44,6 +44,7 @@ fn every_refusal_has_its_status_and_code() {
         (lost(LostReason::Expired), 410, "lost"),
         (Refusal::SessionEnded(SessionEnd::Expired), 410, "session_ended"),
         (Refusal::NotFound { what: "session" }, 404, "not_found"),
+        (Refusal::OutOfReach, 403, "forbidden"),
         (Refusal::Limit(DeniedBy { limit: "queue", max: 9 }), 429, "limit"),
         (Refusal::DuplicateName(name("a")), 400, "bad_request"),
         (Refusal::Invalid { field: "ttl", why: "is wrong" }, 400, "bad_request"),

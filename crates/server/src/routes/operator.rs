@@ -7,13 +7,12 @@ use axum::response::Response;
 use tenure_api::{
     BreakAnswer, BreakRequest, Problem, RecallAnswer, RecallRequest, ResizeAnswer, ResizeRequest,
 };
-use tenure_core::{Answer, Break, Command, LockName, Recalling, Resize, Role, Token, limits};
+use tenure_core::{Answer, Break, Command, Recalling, Resize, Role, limits};
 use tenure_log::Reply;
 
 use super::acquire::permits;
 use super::call::{self, Call};
 use crate::error::Refused;
-use crate::identity::Identity;
 
 /// Asks holders to give back soon. Takes nothing by force.
 #[utoipa::path(
@@ -55,29 +54,19 @@ pub(super) async fn break_grant(mut call: Box<Call>, name: &str) -> Result<Respo
         (None, false) => return Err(Refused::missing("token")),
         (token, _) => token,
     };
-    may_break(&call, &caller, &name, token).await?;
-    let breaking = Break { caller: caller.caller(), name, reason: request.reason, token };
+    let breaking = Break {
+        caller: caller.caller(),
+        reach: caller.reach(),
+        name,
+        reason: request.reason,
+        token,
+    };
     let Reply { answer, .. } = call.submit(Command::Break(Box::new(breaking))).await?;
     match answer {
         Answer::Broken { broken, next_granted } => call.ok(&BreakAnswer { broken, next_granted }),
         Answer::Refused(refusal) => Err(Refused::of(*refusal, &caller)),
         other => Err(Refused::bug(&format!("a break was answered with {other:?}"))),
     }
-}
-
-/// Refuses an operator a grant that has locks outside his prefixes: all of a grant is broken, or nothing.
-async fn may_break(
-    call: &Call,
-    caller: &Identity,
-    name: &LockName,
-    token: Option<Token>,
-) -> Result<(), Refused> {
-    if caller.prefixes.is_empty() {
-        return Ok(());
-    }
-    let names = call.app.log.read(|machine| machine.names_of_holders(name, token)).await?;
-    names.iter().try_for_each(|name| caller.may_touch(name))?;
-    Ok(())
 }
 
 /// Changes the size of a busy semaphore until it is idle.

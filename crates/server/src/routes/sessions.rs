@@ -118,8 +118,7 @@ pub(super) async fn end(mut call: Box<Call>, id: &str) -> Result<Response, Refus
         (Some(_), None) => EndedBy::Itself(own_session(&call, id, session)?.secret),
         (None, Some(reason)) => {
             caller.require(Role::Operator)?;
-            may_end(&call, &caller, id).await?;
-            EndedBy::Operator(reason)
+            EndedBy::Operator { reason, reach: caller.reach() }
         }
         (None, None) => return Err(Refused::missing("session")),
     };
@@ -177,19 +176,6 @@ async fn may_see(
         None => caller.prefixes.is_empty(),
     };
     if seen { Ok(session) } else { Err(Forbidden { needs: Needs::Prefix }.into()) }
-}
-
-/// Refuses an operator a session that has or waits for anything outside his prefixes, whether there is one or not.
-async fn may_end(call: &Call, caller: &Identity, id: SessionId) -> Result<(), Refused> {
-    if caller.prefixes.is_empty() {
-        return Ok(());
-    }
-    let names = call.app.log.read(|machine| machine.names_of_session(id)).await?;
-    let covered = |name: &LockName| caller.covers(name.as_str());
-    if names.is_some_and(|names| names.iter().all(covered)) {
-        return Ok(());
-    }
-    Err(Forbidden { needs: Needs::Prefix }.into())
 }
 
 fn sees(caller: &Identity, session: &tenure_core::SessionView) -> bool {

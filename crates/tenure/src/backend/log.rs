@@ -104,6 +104,7 @@ fn refused(refusal: tenure_core::Refusal) -> Failure {
         // Another attempt of the same request is under way: ask again and get its answer.
         Core::Superseded => Failure::Unknown(said),
         Core::RequestIdReused => Failure::Refused(Refusal::new(Code::RequestIdReused, said)),
+        Core::OutOfReach => Failure::Refused(Refusal::new(Code::Forbidden, said)),
         Core::NotFound { .. } => Failure::Refused(Refusal::new(Code::NotFound, said)),
         Core::Limit(_) => Failure::Refused(Refusal::new(Code::Limit, said)),
         Core::DuplicateName(_) => Failure::Refused(Refusal::field("locks", said)),

@@ -12,8 +12,16 @@ impl Naive {
             .collect()
     }
 
+    /// Whether an operator may touch all locks of these tickets.
+    pub(super) fn within(&self, reach: &Reach, ids: &[TicketId]) -> bool {
+        ids.iter().all(|id| self.ticket(*id).parts.iter().all(|part| reach.covers(&part.name)))
+    }
+
     pub(super) fn break_grants(&mut self, breaking: &Break) -> Said {
         let ids = self.holders_with(&breaking.name, breaking.token);
+        if !breaking.reach.covers(&breaking.name) || !self.within(&breaking.reach, &ids) {
+            return Err("out of reach".into());
+        }
         if ids.is_empty() && breaking.token.is_some() {
             let tokens: Vec<Token> =
                 self.holders(&breaking.name).into_iter().map(|(token, ..)| token).collect();

@@ -154,6 +154,7 @@ fn said_refusal(refusal: &Refusal) -> String {
             format!("lost {reason} {:?} {}", lost.token, lost.ended_ago.as_micros())
         }
         Refusal::SessionEnded(end) => format!("session ended {end:?}"),
+        Refusal::OutOfReach => "out of reach".into(),
         Refusal::NotFound { what } => format!("not found {what}"),
         Refusal::Limit(denied) => format!("limit {} {}", denied.limit, denied.max),
         Refusal::DuplicateName(name) => format!("named twice {name}"),

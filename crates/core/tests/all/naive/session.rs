@@ -72,6 +72,14 @@ impl Naive {
     }
 
     pub(super) fn end_session(&mut self, end: &EndSession) -> Said {
+        if let EndedBy::Operator { reach, .. } = &end.by {
+            let own = |ticket: &&Ticket| matches!(ticket.life, Lives::Session(id) if id == end.id);
+            let ids: Vec<TicketId> = self.tickets.iter().filter(own).map(|t| t.id).collect();
+            let unseen = *reach != Reach::All && self.session(end.id).is_none();
+            if unseen || !self.within(reach, &ids) {
+                return Err("out of reach".into());
+            }
+        }
         let Some(session) = self.session(end.id) else {
             return match self.end_of(end.id) {
                 SessionEnd::Unknown => Err("not found session".into()),
@@ -83,7 +91,7 @@ impl Naive {
                 return Err("not found session".into());
             }
             EndedBy::Itself(_) => SessionEnd::Closed,
-            EndedBy::Operator(_) => SessionEnd::Broken,
+            EndedBy::Operator { .. } => SessionEnd::Broken,
         };
         let (released, cancelled) = self.close(end.id, how);
         Ok(format!("session ended {released} {cancelled}"))

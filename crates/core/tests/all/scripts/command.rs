@@ -193,7 +193,8 @@ impl World {
             EndSession { caller: caller(), id: handle.id, by: EndedBy::Itself(handle.secret) };
         if words.skip("by_force") {
             end.caller.key = text(KeyName::new, "ops".into())?;
-            end.by = EndedBy::Operator(text(Reason::new, words.word("a reason")?)?);
+            let reason = text(Reason::new, words.word("a reason")?)?;
+            end.by = EndedBy::Operator { reason, reach: reach(words)? };
         }
         if words.skip("with_wrong_secret") {
             end.by = EndedBy::Itself(SessionSecret::from_random([255; 32]));
@@ -234,6 +235,7 @@ fn operate(verb: &str, words: &mut Words) -> Read<(String, Command)> {
         return Ok((label, Command::Resize(Box::new(Resize { caller, name, permits }))));
     }
     let (mut within, mut reason, mut token) = (Duration::ZERO, Reason::new("because"), None);
+    let reach = reach(words)?;
     while let Some(word) = words.next() {
         match word.as_str() {
             "within" => within = words.seconds("within")?,
@@ -245,9 +247,21 @@ fn operate(verb: &str, words: &mut Words) -> Read<(String, Command)> {
     let reason = reason.map_err(|why| why.to_string())?;
     let command = match verb {
         "recall" => Command::Recall(Box::new(Recalling { caller, name, within, reason, token })),
-        _ => Command::Break(Box::new(Break { caller, name, reason, token })),
+        _ => Command::Break(Box::new(Break { caller, reach, name, reason, token })),
     };
     Ok((label, command))
+}
+
+/// `reach ci/, tmp/`; nothing: every name.
+fn reach(words: &mut Words) -> Read<Reach> {
+    let mut prefixes = Vec::new();
+    let mut more = words.skip("reach");
+    while more {
+        let prefix;
+        (prefix, more) = without_comma(words.word("a prefix")?);
+        prefixes.push(text(Prefix::new, prefix)?);
+    }
+    Ok(Reach::of(&prefixes))
 }
 
 /// `a shared, b permits 3 weight 2, c`.

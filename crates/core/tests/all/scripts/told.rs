@@ -91,6 +91,7 @@ impl World {
                 )
             }
             Refusal::SessionEnded(end) => format!("session ended: {}", told_end(*end)),
+            Refusal::OutOfReach => "out of reach".into(),
             Refusal::NotFound { what } => format!("no such {what}"),
             Refusal::Limit(denied) => format!("limit: {} {}", denied.limit, denied.max),
             Refusal::DuplicateName(name) => format!("named twice: {name}"),

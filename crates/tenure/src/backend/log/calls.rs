@@ -9,7 +9,7 @@ use tenure_api::{
     SessionEnded, SessionOpened, SessionView,
 };
 use tenure_core::{
-    Answer, Command, EndedBy, Lease, Permits, Recalling, Release, Renew, RequestName, Target,
+    Answer, Command, EndedBy, Lease, Permits, Reach, Recalling, Release, Renew, RequestName, Target,
 };
 
 use super::{LogBackend, no_capabilities, not_supported, unexpected, view};
@@ -178,7 +178,7 @@ impl LogBackend {
     async fn end_session(&self, call: call::EndSession) -> Result<SessionEnded, Failure> {
         let by = match (call.body.session, call.body.reason) {
             (Some(handle), _) => EndedBy::Itself(handle.secret),
-            (None, Some(reason)) => EndedBy::Operator(reason),
+            (None, Some(reason)) => EndedBy::Operator { reason, reach: Reach::All },
             (None, None) => return Err(missing("reason")),
         };
         let end = tenure_core::EndSession { caller: self.caller.clone(), id: call.id, by };
@@ -208,6 +208,7 @@ impl LogBackend {
         }
         let end = tenure_core::Break {
             caller: self.caller.clone(),
+            reach: Reach::All,
             name: call.name,
             reason: call.body.reason,
             token: call.body.token,
