@@ -87,6 +87,12 @@ impl Meters {
         OPERATIONS.iter().map(|(_, name)| *name).zip(counts).collect()
     }
 
+    /// How many snapshots were taken.
+    #[cfg(test)]
+    pub(crate) fn snapshots(&self) -> u64 {
+        self.snapshot_seconds.read(1.0).count
+    }
+
     /// How long the last sync took; `None` before the first.
     pub(crate) fn last_sync(&self) -> Option<Duration> {
         let micros = self.last_sync_micros.load(Ordering::Relaxed);

@@ -1,6 +1,8 @@
 //! A node: its files, its threads, its start and its end.
 
 #[cfg(test)]
+mod snapshot_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io;
@@ -24,6 +26,7 @@ use crate::meters::Meters;
 use crate::options::{Options, Storage};
 use crate::proposer::Proposer;
 use crate::raft::Raft;
+use crate::raft::copy::{Files, STILL_RECORDS_MAX};
 use crate::raft::machine::{Applier, Shared, State, restore};
 use crate::raft::network::NoPeers;
 use crate::raft::store::Store;
@@ -68,22 +71,22 @@ impl Node {
                 // Opening reads, zeros and syncs files, which may take long.
                 let parts = blocking(move || {
                     let disk = Arc::new(Directory::open(&dir)?);
-                    on_disk(disk, dir, SEGMENT_BYTES, options)
+                    on_disk(disk, dir, SEGMENT_BYTES, STILL_RECORDS_MAX, options)
                 });
                 Self::run(parts.await?).await
             }
         }
     }
 
-    /// Starts a node on another kind of disk.
+    /// Starts a node on another kind of disk, whose machine is copied for every snapshot.
     #[cfg(test)]
     pub(crate) async fn start_on(
         disk: Arc<dyn Disk>,
         segment_bytes: u64,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let parts = blocking(move || on_disk(disk, "disk".into(), segment_bytes, options)).await?;
-        Self::run(parts).await
+        let parts = move || on_disk(disk, "disk".into(), segment_bytes, 0, options);
+        Self::run(blocking(parts).await?).await
     }
 
     async fn run(parts: Parts) -> Result<Self, OpenError> {
@@ -188,7 +191,8 @@ fn in_memory(options: Options) -> Parts {
     let feed = Feed::new(options.changes_kept, options.changes_max, life);
     let store = Store::in_memory(alarm.meters.clone());
     let snapshots = Snapshots::Memory(Mutex::default());
-    let shared = Shared::new(State::default(), feed, alarm, options.observer, snapshots);
+    let files = Files { snapshots, log: store.clone(), still_records_max: STILL_RECORDS_MAX };
+    let shared = Shared::new(State::default(), feed, alarm, options.observer, files);
     let snapshot_log_bytes = options.snapshot_log_bytes;
     Parts {
         store,
@@ -203,6 +207,7 @@ fn on_disk(
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
+    still_records_max: usize,
     options: Options,
 ) -> Result<Parts, OpenError> {
     let alarm = alarm(Durability::Disk);
@@ -252,7 +257,8 @@ fn on_disk(
     let store = Store::on_disk(wal, alarm.meters.clone());
     let feed = Feed::new(options.changes_kept, options.changes_max, 0);
     let snapshots = Snapshots::Disk { disk, log: identity.log };
-    let shared = Shared::new(state, feed, alarm, options.observer, snapshots);
+    let files = Files { snapshots, log: store.clone(), still_records_max };
+    let shared = Shared::new(state, feed, alarm, options.observer, files);
     let (shared, snapshot_log_bytes) = (Arc::new(shared), options.snapshot_log_bytes);
     Ok(Parts { store, shared, stamp: log.stamp, snapshot_log_bytes, dir })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use openraft::LogId;
 use openraft::error::{ClientWriteError, RaftError};
 use tenure_core::{Batch, Command, Detach, Time, WallTime};
 use tokio::time::sleep_until;
@@ -36,7 +37,8 @@ pub(crate) struct Proposer {
     stamper: Stamper,
     stamped: (Time, Instant),
     term: Option<u64>,
-    snapshot_asked_at: u64,
+    // The newest snapshot that the library knew of when the one under way was asked for.
+    snapshot_asked: Option<Option<LogId<u64>>>,
     full_asked_at: Option<Instant>,
 }
 
@@ -66,7 +68,7 @@ impl Proposer {
             stamper: Stamper::new(last, Duration::ZERO),
             stamped: (last, clock),
             term: None,
-            snapshot_asked_at: 0,
+            snapshot_asked: None,
             full_asked_at: None,
         }
     }
@@ -241,15 +243,20 @@ impl Proposer {
         true
     }
 
+    // By the library's own word: while it has not heard of the end of one, it does not begin another.
+    fn snapshot_is_under_way(&self) -> bool {
+        self.snapshot_asked.is_some_and(|before| before == self.newest_snapshot())
+    }
+
+    fn newest_snapshot(&self) -> Option<LogId<u64>> {
+        self.raft.metrics().borrow().snapshot
+    }
+
     async fn keep_log_short(&mut self) -> Result<(), Ended> {
         let logged = self.alarm.meters.log_bytes();
-        if logged < self.snapshot_asked_at {
-            // A snapshot was saved since.
-            self.snapshot_asked_at = 0;
-        }
-        let long = logged >= self.snapshot_log_bytes && self.snapshot_asked_at == 0;
+        let long = logged >= self.snapshot_log_bytes && !self.snapshot_is_under_way();
         if long || self.needs_room(logged) {
-            self.snapshot_asked_at = logged;
+            self.snapshot_asked = Some(self.newest_snapshot());
             self.raft.trigger().snapshot().await.map_err(|_| Ended)?;
         }
         if let Some(upto) = self.shared.take_purge() {

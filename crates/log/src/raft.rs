@@ -1,5 +1,6 @@
 //! The consensus library behind types of our own: which types it carries, and how they are told to the disk.
 
+pub(crate) mod copy;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod store;

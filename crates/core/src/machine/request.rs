@@ -69,6 +69,10 @@ impl Named {
 }
 
 impl Requests {
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     pub(super) fn get(&self, key: &RequestKey) -> Option<&Remembered> {
         self.known.get(key)
     }

@@ -18,7 +18,11 @@ const TTL: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn start(disk: &FaultDisk) -> Node {
-    Node::start_on(Arc::new(disk.clone()), SEGMENT, Options::memory()).await.unwrap()
+    start_with(disk, Options::memory()).await
+}
+
+pub(super) async fn start_with(disk: &FaultDisk, options: Options) -> Node {
+    Node::start_on(Arc::new(disk.clone()), SEGMENT, options).await.unwrap()
 }
 
 fn lease(name: &str) -> Lease {
@@ -27,12 +31,12 @@ fn lease(name: &str) -> Lease {
     Lease::from_random(dice)
 }
 
-fn acquire(name: &str) -> Command {
+pub(super) fn acquire(name: &str) -> Command {
     let lease = LeaseRecord::Plain(lease(name));
     Command::Acquire(Box::new(Acquire { lease, ..Acquire::exclusive(name, TTL) }))
 }
 
-fn release(name: &str) -> Command {
+pub(super) fn release(name: &str) -> Command {
     let Command::Acquire(acquired) = acquire(name) else { unreachable!() };
     Command::Release(Box::new(Release {
         caller: acquired.caller,
@@ -44,7 +48,7 @@ fn release(name: &str) -> Command {
 }
 
 // What `Log::submit` does.
-async fn submit(node: &Node, command: Command) -> Result<Reply, SubmitError> {
+pub(super) async fn submit(node: &Node, command: Command) -> Result<Reply, SubmitError> {
     if let Some(reason) = node.alarm.health.troubles().refuses(&command) {
         return Err(SubmitError::Unavailable(reason));
     }
@@ -52,7 +56,7 @@ async fn submit(node: &Node, command: Command) -> Result<Reply, SubmitError> {
     timeout(PATIENCE, answer).await.expect("an answer in bounded time").unwrap()
 }
 
-async fn granted(node: &Node, name: &str) {
+pub(super) async fn granted(node: &Node, name: &str) {
     let reply = submit(node, acquire(name)).await.unwrap();
     assert!(matches!(reply.answer, Answer::Granted(_)), "{reply:?}");
 }
@@ -63,7 +67,7 @@ async fn until_ready(node: &Node, ready: bool) {
     timeout(PATIENCE, becomes).await.expect("in bounded time").unwrap();
 }
 
-fn is_held(node: &Node, name: &str) -> bool {
+pub(super) fn is_held(node: &Node, name: &str) -> bool {
     let name = LockName::new(name).unwrap();
     !node.shared.state.read().machine.lock(&name).holders.is_empty()
 }

@@ -13,6 +13,7 @@ use openraft::{
 use parking_lot::{Mutex, RwLock};
 use tenure_core::{Answer, Applied, Machine, Time};
 
+use super::copy::{Files, Mark};
 use super::{RaftEntry, Types, entry_id, log_id, members, membership};
 use crate::Observer;
 use crate::alarm::Alarm;
@@ -20,7 +21,7 @@ use crate::feed::Feed;
 use crate::meters::Operation;
 use crate::outcome::{Reply, Waiters};
 use crate::proposal::Proposal;
-use crate::snapshot::{Meta, Snapshot, Snapshots};
+use crate::snapshot::{Meta, Snapshot};
 
 /// Between two attempts to save a snapshot.
 const RETRY: Duration = Duration::from_secs(5);
@@ -35,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) alarm: Arc<Alarm>,
     observer: Option<Observer>,
     // Absent once the node has stopped: the directory is given up although readers still hold the machine.
-    snapshots: Mutex<Option<Arc<Snapshots>>>,
+    files: Mutex<Option<Arc<Files>>>,
     // What of the machine the proposer needs for every batch, without the lock.
     now_micros: AtomicU64,
     deadline_micros: AtomicU64,
@@ -59,7 +60,7 @@ impl Shared {
         feed: Feed,
         alarm: Arc<Alarm>,
         observer: Option<Observer>,
-        snapshots: Snapshots,
+        files: Files,
     ) -> Self {
         feed.restart(state.machine.epoch(), state.machine.revision());
         let shared = Shared {
@@ -70,7 +71,7 @@ impl Shared {
             waiters: Mutex::default(),
             alarm,
             observer,
-            snapshots: Mutex::new(Some(Arc::new(snapshots))),
+            files: Mutex::new(Some(Arc::new(files))),
             live: AtomicBool::new(false),
             purge_upto: Mutex::new(None),
         };
@@ -102,12 +103,12 @@ impl Shared {
 
     /// Gives the directory up.
     pub(crate) fn close(&self) {
-        self.snapshots.lock().take();
+        self.files.lock().take();
         self.feed.close();
     }
 
-    fn snapshots(&self) -> io::Result<Arc<Snapshots>> {
-        let open = self.snapshots.lock().clone();
+    pub(crate) fn files(&self) -> io::Result<Arc<Files>> {
+        let open = self.files.lock().clone();
         open.ok_or_else(|| io::Error::other("the log has stopped"))
     }
 
@@ -163,44 +164,75 @@ impl Shared {
         self.live.load(Ordering::Acquire)
     }
 
-    fn snapshot(&self, log: u64) -> Snapshot {
+    fn snapshot(&self, files: &Files) -> io::Result<Snapshot> {
+        if self.state.read().machine.records() <= files.still_records_max {
+            return Ok(self.still_snapshot(files));
+        }
+        let copied = self.copied_snapshot(files);
+        match copied {
+            Err(error) if !self.alarm.is_stopping() => {
+                // Whatever is wrong with the log or the last snapshot, the machine is right: better a pause than none.
+                self.alarm.meters.failed(Operation::Read);
+                tracing::error!(event = "snapshot_not_copied", %error, "commands wait for this one");
+                Ok(self.still_snapshot(files))
+            }
+            copied => copied,
+        }
+    }
+
+    /// A snapshot of the machine, which stands still meanwhile.
+    pub(crate) fn still_snapshot(&self, files: &Files) -> Snapshot {
         let state = self.state.read();
-        let last = state.applied.map(entry_id);
-        let from = state.membership.log_id().map(entry_id);
-        let id = last.map_or_else(
-            || "empty".into(),
-            |last| format!("{}-{}-{}", last.term, last.node, last.index),
-        );
-        let members = (from, members(state.membership.membership()));
-        let meta = Meta { log, last, members, id };
+        let meta = state.meta(files.snapshots.log());
         Snapshot { meta, state: Arc::new(state.machine.snapshot()) }
+    }
+
+    /// A snapshot of the machine as it is now, made from a copy, while it goes on.
+    pub(crate) fn copied_snapshot(&self, files: &Files) -> io::Result<Snapshot> {
+        let state = self.state.read();
+        let (meta, mark) = (state.meta(files.snapshots.log()), Mark::of(&state.machine));
+        drop(state);
+        let copy = files.copy(meta.last, mark, || self.alarm.is_stopping())?;
+        Ok(Snapshot { meta, state: Arc::new(copy.snapshot()) })
     }
 
     // The library ends at the first error, so this goes on until it succeeds or the node stops.
     fn save_snapshot(&self) -> Result<Snapshot, io::Error> {
-        let snapshots = self.snapshots()?;
+        let files = self.files()?;
+        let begun = Instant::now();
+        let logged = self.alarm.meters.log_bytes();
+        let snapshot = self.snapshot(&files)?;
         loop {
-            let begun = Instant::now();
-            let logged = self.alarm.meters.log_bytes();
-            let snapshot = self.snapshot(snapshots.log());
-            match snapshots.save(&snapshot) {
+            match files.snapshots.save(&snapshot) {
                 Ok(purge) => {
-                    self.alarm.meters.took_snapshot(begun.elapsed());
                     // What was logged meanwhile counts for the next one.
                     self.alarm.meters.condensed(logged);
+                    self.alarm.meters.took_snapshot(begun.elapsed());
                     *self.purge_upto.lock() = purge;
                     self.alarm.desk.ring();
                     return Ok(snapshot);
                 }
                 Err(error) => {
                     self.alarm.meters.failed(Operation::Snapshot);
-                    tracing::error!(%error, "cannot save a snapshot; trying again");
+                    tracing::error!(event = "snapshot_failed", %error, "trying again");
                     if self.alarm.pause(RETRY) {
                         return Err(error);
                     }
                 }
             }
         }
+    }
+}
+
+impl State {
+    fn meta(&self, log: u64) -> Meta {
+        let last = self.applied.map(entry_id);
+        let from = self.membership.log_id().map(entry_id);
+        let id = last.map_or_else(
+            || "empty".into(),
+            |last| format!("{}-{}-{}", last.term, last.node, last.index),
+        );
+        Meta { log, last, members: (from, members(self.membership.membership())), id }
     }
 }
 
@@ -232,9 +264,10 @@ fn library_meta(meta: &Meta) -> SnapshotMeta<u64, openraft::BasicNode> {
     }
 }
 
-fn library_snapshot(snapshot: &Snapshot) -> openraft::Snapshot<Types> {
-    let state = Box::new(io::Cursor::new(snapshot.state.to_vec()));
-    openraft::Snapshot { meta: library_meta(&snapshot.meta), snapshot: state }
+fn library_snapshot(snapshot: Snapshot) -> openraft::Snapshot<Types> {
+    let meta = library_meta(&snapshot.meta);
+    let state = Box::new(io::Cursor::new(Arc::unwrap_or_clone(snapshot.state)));
+    openraft::Snapshot { meta, snapshot: state }
 }
 
 /// The library's handle of the machine; clones share it.
@@ -278,10 +311,10 @@ impl RaftStateMachine<Types> for Applier {
             StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&error)).into()
         };
         let from = meta.last_membership.log_id().map(entry_id);
-        let snapshots = self.0.snapshots().map_err(failed)?;
+        let files = self.0.files().map_err(failed)?;
         let snapshot = Snapshot {
             meta: Meta {
-                log: snapshots.log(),
+                log: files.snapshots.log(),
                 last: meta.last_log_id.map(entry_id),
                 members: (from, members(meta.last_membership.membership())),
                 id: meta.snapshot_id.clone(),
@@ -289,7 +322,7 @@ impl RaftStateMachine<Types> for Applier {
             state: Arc::new(snapshot.into_inner()),
         };
         let state = restore(&snapshot).map_err(|why| failed(io::Error::other(why)))?;
-        snapshots.save(&snapshot).map_err(failed)?;
+        files.snapshots.save(&snapshot).map_err(failed)?;
         let mut current = self.0.state.write();
         self.0.note_times(&state.machine);
         self.0.feed.restart(state.machine.epoch(), state.machine.revision());
@@ -302,10 +335,10 @@ impl RaftStateMachine<Types> for Applier {
     ) -> Result<Option<openraft::Snapshot<Types>>, StorageError<u64>> {
         let newest = self
             .0
-            .snapshots()
-            .and_then(|snapshots| snapshots.newest())
+            .files()
+            .and_then(|files| files.snapshots.newest())
             .map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
-        Ok(newest.as_ref().map(library_snapshot))
+        Ok(newest.map(library_snapshot))
     }
 }
 
@@ -317,6 +350,6 @@ impl RaftSnapshotBuilder<Types> for Applier {
         let saved = saved.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
         let snapshot =
             saved.map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)))?;
-        Ok(library_snapshot(&snapshot))
+        Ok(library_snapshot(snapshot))
     }
 }

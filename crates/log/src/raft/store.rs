@@ -24,6 +24,8 @@ use crate::wal::{Stopped, Wal};
 const CACHE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of commands in one frame. More than one entry is appended at once only by a node that catches up.
 const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Entries read at once while the log is walked through.
+const WALK_ENTRIES_MAX: u64 = 8;
 /// Entries handed out at once to a peer.
 const READ_ENTRIES_MAX: u64 = 256;
 
@@ -64,6 +66,33 @@ impl Store {
     fn new(wal: Option<Wal>, durable: Durable, meters: Arc<Meters>) -> Self {
         let inner = Inner { wal, durable, cache: Cache::default(), meters };
         Store { inner: Arc::new(Mutex::new(inner)) }
+    }
+}
+
+impl Store {
+    /// Hands the entries of a range to `each`, in order, a few at a time: whoever appends meanwhile waits for few. Ends
+    /// with an error if one of them is not there any more.
+    pub(crate) fn walk(
+        &self,
+        range: Range<u64>,
+        mut each: impl FnMut(RaftEntry) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut next = range.start;
+        while next < range.end {
+            let upto = range.end.min(next + WALK_ENTRIES_MAX);
+            let entries = self.inner.lock().read(next..upto)?;
+            for entry in entries {
+                if entry.log_id.index != next {
+                    break;
+                }
+                next += 1;
+                each(entry)?;
+            }
+            if next < upto {
+                return Err(io::Error::new(io::ErrorKind::NotFound, format!("no entry {next}")));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use openraft::StorageError;
 use openraft::testing::{StoreBuilder, Suite};
 
 use super::Types;
+use super::copy::Files;
 use super::machine::{Applier, Shared, State};
 use super::store::Store;
 use crate::alarm::Alarm;
@@ -43,7 +44,8 @@ impl Builder {
             }
         };
         let feed = Feed::new(Duration::from_secs(60), 1_000, 0);
-        let shared = Shared::new(State::default(), feed, alarm, None, snapshots);
+        let files = Files { snapshots, log: store.clone(), still_records_max: usize::MAX };
+        let shared = Shared::new(State::default(), feed, alarm, None, files);
         (store, Applier(Arc::new(shared)))
     }
 }
