@@ -157,6 +157,37 @@ mod tests {
     }
 
     #[test]
+    fn a_late_batch_that_arrives_ends_the_stall_at_once() {
+        let alarm = alarm();
+        alarm.desk.depart(Vec::new(), Instant::now() - STALL_MAX);
+        alarm.look();
+        assert!(is_stalled(&alarm));
+        alarm.desk.arrive();
+        alarm.disk_works();
+        assert!(!is_stalled(&alarm), "the next caller is not refused for the last one's sake");
+    }
+
+    // A round in which the stop comes before the pause proves nothing, so there are many.
+    #[test]
+    fn whoever_pauses_is_woken_by_the_stop() {
+        const LONG: Duration = Duration::from_secs(3600);
+        for _ in 0..200 {
+            let alarm = Arc::new(alarm());
+            let (paused, (told, woken)) = (alarm.clone(), std::sync::mpsc::channel());
+            std::thread::spawn(move || {
+                while !paused.pause(LONG) {}
+                told.send(()).expect("the test waits");
+            });
+            while alarm.stopped.notify_all() == 0 {
+                std::thread::yield_now();
+            }
+            std::thread::yield_now();
+            alarm.stop();
+            woken.recv_timeout(LONG / 360).expect("the stop ends the pause");
+        }
+    }
+
+    #[test]
     fn a_failed_write_stalls_until_one_succeeds_whatever_the_watcher_sees() {
         let alarm = alarm();
         alarm.disk_failed(Operation::Sync, &io::Error::other("EIO"), false);

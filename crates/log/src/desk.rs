@@ -389,6 +389,30 @@ mod tests {
     }
 
     #[test]
+    fn who_was_given_up_takes_no_room_from_those_who_come_later() {
+        let desk = Desk::default();
+        for _ in 0..INBOX_MAX / 1_000 {
+            drop(desk.ask_all(vec![Command::Tick; 1_000]).unwrap());
+        }
+        desk.give_up(Reason::NoQuorum);
+        assert!(desk.ask(Command::Tick).is_ok());
+    }
+
+    #[test]
+    fn a_closed_desk_keeps_nothing() {
+        let desk = Desk::default();
+        desk.ask_later(Command::Tick);
+        desk.leave(Leave { ticket: TicketId(1), generation: 1, returning: false });
+        desk.close();
+        desk.ask_later(Command::Tick);
+        assert!(desk.is_empty());
+        assert_eq!(
+            desk.ask(Command::Tick).unwrap_err(),
+            SubmitError::Unavailable(Reason::Stopping)
+        );
+    }
+
+    #[test]
     fn what_is_refused_at_the_last_moment_did_not_happen() {
         let desk = Desk::default();
         let asked = desk.ask(Command::Tick).unwrap();

@@ -490,6 +490,59 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_comes_too_late_reads_again_and_one_that_was_there_is_cut_off() {
+        let feed = feed(1_000);
+        let mut late = feed.subscribe(Some(Cursor::OLDEST));
+        let mut there = feed.subscribe(Some(Cursor::OLDEST));
+        assert!(heard(&mut there).is_empty());
+        push(&feed, 1..=50_000);
+        assert_eq!(late.next().now_or_never(), Some(Event::Resync(feed.end())));
+        assert_eq!(there.next().now_or_never(), Some(Event::Slow));
+    }
+
+    #[test]
+    fn a_change_has_its_own_place() {
+        let feed = feed(1_000);
+        push(&feed, 1..=3);
+        assert_eq!(feed.place(Revision(2)).to_string(), "1-2");
+    }
+
+    #[test]
+    fn a_block_is_kept_until_its_youngest_change_is_too_old() {
+        let feed = feed(100_000);
+        let start = Instant::now();
+        feed.push(0, Revision(1), &[change(1)], start);
+        let minutes = |minutes: u64| start + Duration::from_secs(60 * minutes);
+        let many: Vec<Change> = (2..=10_000).map(change).collect();
+        feed.push(0, Revision(10_000), &many, minutes(50));
+        feed.push(0, Revision(10_001), &[change(10_001)], minutes(70));
+        assert_eq!(
+            heard(&mut feed.subscribe(Some(Cursor::OLDEST)))[0],
+            1,
+            "its block has changes of 20 minutes ago"
+        );
+        feed.push(0, Revision(10_002), &[change(10_002)], minutes(111));
+        let oldest = heard(&mut feed.subscribe(Some(Cursor::OLDEST)))[0];
+        assert!(oldest > 1, "{oldest} is the oldest after an hour");
+    }
+
+    #[test]
+    fn large_changes_are_kept_up_to_their_bytes() {
+        let feed = feed(1_000_000);
+        let note = tenure_core::Note::new("x".repeat(1024)).unwrap();
+        let large = |revision| match broken(revision, 7) {
+            Change::Lock(change) => Change::Lock(LockChange { note: Some(note.clone()), ..change }),
+            other => other,
+        };
+        let count = (KEPT_BYTES_MAX / 1024) as u64 + 1_000;
+        for revision in 1..=count {
+            feed.push(0, Revision(revision), &[large(revision)], Instant::now());
+        }
+        assert!(feed.ring.lock().bytes <= KEPT_BYTES_MAX);
+        assert!(heard(&mut feed.subscribe(Some(Cursor::OLDEST)))[0] > 1);
+    }
+
+    #[test]
     fn changes_are_kept_up_to_their_number_and_age() {
         let feed = feed(1_000);
         push(&feed, 1..=50_000);
@@ -511,10 +564,14 @@ mod tests {
     }
 
     fn broken(revision: u64, session: u64) -> Change {
+        happened(Action::Broken, revision, session)
+    }
+
+    fn happened(action: Action, revision: u64, session: u64) -> Change {
         Change::Lock(LockChange {
             revision: Revision(revision),
             name: LockName::new("deploy").unwrap(),
-            action: Action::Broken,
+            action,
             token: None,
             owner: None,
             session: Some(SessionId(session)),
@@ -544,6 +601,63 @@ mod tests {
         feed.push(0, Revision(5), &[change_of(5, 7)], now);
         assert_eq!(heard(&mut subscription), [5]);
         assert!(feed.ring.lock().sessions.is_empty(), "an ended session leaves nothing behind");
+    }
+
+    #[test]
+    fn a_session_hears_what_others_do_to_it_and_nothing_that_it_does_itself() {
+        use Action::*;
+        let feed = feed(1_000);
+        let mut subscription = feed.subscribe_session(SessionId(7), feed.end());
+        assert!(heard(&mut subscription).is_empty());
+        let own = [Granted, Queued, Left, Released, Converted, Resized];
+        let others = [Expired, SessionEnded, Broken, Recalled, HandedOver];
+        for (revision, action) in (1..).zip(own.into_iter().chain(others)) {
+            let is_heard = others.contains(&action);
+            feed.push(0, Revision(revision), &[happened(action, revision, 7)], Instant::now());
+            match subscription.next().now_or_never() {
+                Some(Event::Changes(changes)) => {
+                    assert!(is_heard, "{action:?} is its own doing");
+                    assert_eq!(changes[0].0, feed.end(), "told with the place after it");
+                }
+                other => assert!(!is_heard && other.is_none(), "{action:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_sleeping_session_is_told_of_the_end_and_cut_off_by_a_restart() {
+        for restarts in [false, true] {
+            let feed = feed(1_000);
+            let mut subscription = feed.subscribe_session(SessionId(7), feed.end());
+            let mut next = tokio_test::task::spawn(subscription.next());
+            assert!(next.poll().is_pending());
+            let told = if restarts {
+                feed.restart(1, Revision(5));
+                Event::Slow
+            } else {
+                feed.close();
+                Event::Stopping
+            };
+            assert!(next.is_woken());
+            assert_eq!(next.poll(), std::task::Poll::Ready(told));
+        }
+    }
+
+    #[test]
+    fn a_sleeping_reader_is_woken_by_a_restart_and_by_the_end() {
+        let feed = feed(1_000);
+        let mut subscription = feed.subscribe(None);
+        let mut next = tokio_test::task::spawn(subscription.next());
+        assert!(next.poll().is_pending());
+        feed.restart(1, Revision(5));
+        assert!(next.is_woken());
+        assert_eq!(next.poll(), std::task::Poll::Ready(Event::Resync(feed.end())));
+        drop(next);
+        let mut next = tokio_test::task::spawn(subscription.next());
+        assert!(next.poll().is_pending(), "once it was told it goes on from there");
+        feed.close();
+        assert!(next.is_woken());
+        assert_eq!(next.poll(), std::task::Poll::Ready(Event::Stopping));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! A whole node on a disk that fails.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tenure_core::{Acquire, Answer, Command, Lease, LeaseRecord, LockName, Release, Target};
+use tenure_core::{
+    Acquire, Answer, Command, Lease, LeaseRecord, LockName, Release, RequestId, RequestName, Target,
+};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Node;
@@ -54,6 +57,31 @@ pub(super) async fn submit(node: &Node, command: Command) -> Result<Reply, Submi
     }
     let answer = node.alarm.desk.ask(command)?;
     timeout(PATIENCE, answer).await.expect("an answer in bounded time").unwrap()
+}
+
+fn waiting(name: &str, lease_of: &str) -> Command {
+    let Command::Acquire(other) = acquire(name) else { unreachable!() };
+    let request = RequestName::Client(RequestId::new(format!("request-{lease_of}")).unwrap());
+    let lease = LeaseRecord::Plain(lease(lease_of));
+    Command::Acquire(Box::new(Acquire { wait: TTL, request, lease, ..*other }))
+}
+
+type Asked = oneshot::Receiver<Result<Reply, SubmitError>>;
+
+fn ask(node: &Node, command: Command) -> Asked {
+    node.alarm.desk.ask(command).unwrap()
+}
+
+// Leaves a command, and returns when it is being written.
+async fn under_way(node: &Node, command: Command) -> Asked {
+    let asked = ask(node, command);
+    let departs = async {
+        while node.alarm.desk.under_way_for(Instant::now()).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, departs).await.expect("in bounded time");
+    asked
 }
 
 pub(super) async fn granted(node: &Node, name: &str) {
@@ -136,8 +164,9 @@ async fn a_full_disk_is_met_ahead_and_leaves_room_to_release() {
 async fn a_full_disk_that_is_used_up_to_the_last_byte_recovers() {
     let disk = FaultDisk::default();
     let node = start(&disk).await;
-    disk.set(|faults| faults.full = true);
     granted(&node, "held").await;
+    // With or without a segment prepared by now: it is used up.
+    disk.set(|faults| faults.full = true);
     // Releases of nothing take room as well.
     while submit(&node, release("nothing")).await.is_ok() {}
     let refused = submit(&node, release("held")).await.unwrap_err();
@@ -160,8 +189,48 @@ async fn a_disk_that_does_not_answer_is_unknown_after_a_while_and_stops_in_time(
     until_ready(&node, true).await;
     granted(&node, "b").await;
     disk.set(|faults| faults.stuck = true);
+    let (mut written, mut queued) =
+        (under_way(&node, acquire("c")).await, ask(&node, acquire("d")));
     timeout(PATIENCE, node.stop()).await.expect("a stop in bounded time");
+    assert_eq!(written.try_recv().unwrap().unwrap_err(), SubmitError::Unknown);
+    let refused = queued.try_recv().unwrap().unwrap_err();
+    assert_eq!(refused, SubmitError::Unavailable(Reason::Stopping));
     disk.set(|faults| faults.stuck = false);
+}
+
+#[tokio::test]
+async fn what_was_asked_before_the_disk_was_full_is_refused_unless_it_makes_room() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    granted(&node, "held").await;
+    disk.set(|faults| faults.stuck = true);
+    let written = under_way(&node, acquire("a")).await;
+    let (grows, shrinks) = (ask(&node, acquire("b")), ask(&node, release("held")));
+    node.alarm.health.change(|troubles| troubles.full = true);
+    disk.set(|faults| faults.stuck = false);
+    assert!(written.await.unwrap().is_ok());
+    let refused = grows.await.unwrap().unwrap_err();
+    assert_eq!(refused, SubmitError::Unavailable(Reason::StorageFull));
+    assert!(matches!(shrinks.await.unwrap().unwrap().answer, Answer::Released(_)));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_goes_while_the_next_one_is_written_does_not_cost_it_the_place() {
+    let disk = FaultDisk::default();
+    let node = start(&disk).await;
+    granted(&node, "a").await;
+    let older = submit(&node, waiting("a", "b")).await.unwrap();
+    disk.set(|faults| faults.stuck = true);
+    let newer = under_way(&node, waiting("a", "b")).await;
+    drop(older);
+    disk.set(|faults| faults.stuck = false);
+    let newer = newer.await.unwrap().unwrap();
+    submit(&node, Command::Tick).await.unwrap();
+    let name = LockName::new("a").unwrap();
+    assert_eq!(node.shared.state.read().machine.lock(&name).queue_length, 1);
+    drop(newer);
+    node.stop().await;
 }
 
 #[tokio::test]

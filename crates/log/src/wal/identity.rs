@@ -140,6 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn a_note_never_takes_the_place_of_the_one_before() {
+        let disk = FaultDisk::default();
+        let mut file = IdentityFile::create(&disk, IDENTITY).unwrap();
+        for number in 1..=4 {
+            let place = NOTES[file.next];
+            file.set_begun(number).unwrap();
+            disk.edit(IDENTITY_FILE, |bytes| bytes[place] ^= 1);
+            let before = Some(number - 1).filter(|before| *before > 0);
+            assert_eq!(open(&disk).unwrap().begun(), before);
+            disk.edit(IDENTITY_FILE, |bytes| bytes[place] ^= 1);
+        }
+    }
+
+    #[test]
     fn a_cut_identity_file_is_refused() {
         let disk = FaultDisk::default();
         IdentityFile::create(&disk, IDENTITY).unwrap();

@@ -87,6 +87,8 @@ fn count(wal: &Wal) -> u64 {
 }
 
 fn segments(disk: &FaultDisk) -> Vec<String> {
+    // A copy, because a segment that is being used again may vanish between two looks.
+    let disk = disk.copy();
     let is_used = |name: &String| disk.bytes_of(name)[..HEADER_BYTES].iter().any(|byte| *byte != 0);
     disk.names().into_iter().filter(|name| name.ends_with(".seg")).filter(is_used).collect()
 }
@@ -137,6 +139,36 @@ fn purged_segments_are_used_again() {
     let kept = disk.names().len();
     assert!(kept < 12, "{kept} files are left");
     assert_eq!(count(&open(&disk).unwrap().0), 3);
+}
+
+#[test]
+fn a_segment_that_is_used_again_keeps_nothing_of_its_old_life_over_a_crash() {
+    let disk = filled(40);
+    let (oldest, before) = (segments(&disk).remove(0), disk.copy());
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.write(Step::Purge(id(35))).unwrap();
+    wal.retire();
+    let first = segment_name(wal.chain[0].number);
+    drop(wal);
+    // The process died when all that count no more were gone but the oldest one: the next start finds it.
+    let retired: Vec<String> = segments(&before).into_iter().filter(|name| *name < first).collect();
+    assert!(retired.len() > 1, "{retired:?}");
+    for name in retired.iter().filter(|name| disk.names().contains(name)) {
+        disk.remove(name).unwrap();
+    }
+    let file = disk.create(&oldest, SMALL).unwrap();
+    file.write_at(&before.bytes_of(&oldest), 0).unwrap();
+    file.sync().unwrap();
+    disk.sync_names().unwrap();
+    let (mut wal, _) = open(&disk).unwrap();
+    while wal.prepared().unwrap().is_none() {}
+    drop(wal);
+    assert!(!disk.names().contains(&oldest), "it is used again");
+    for left in [disk.after_crash(|| false), disk.after_crash(|| true)] {
+        let (wal, _) = open(&left).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(wal.entries(), 36..41);
+        count(&wal);
+    }
 }
 
 #[test]
@@ -277,11 +309,49 @@ fn a_flip_of_any_byte_is_refused_or_drops_only_the_last_frame() {
 }
 
 #[test]
+fn a_frame_that_was_synced_and_is_gone_from_the_newest_segment_is_refused() {
+    for entries in 2..=12 {
+        let disk = filled(entries);
+        let tip = segments(&disk).pop().unwrap();
+        let bytes = disk.bytes_of(&tip);
+        if complete_frames(&bytes, &tip) < 2 {
+            continue;
+        }
+        disk.edit(&tip, |bytes| bytes[HEADER_BYTES] ^= 1);
+        refused_for(&disk, &tip, "its first frame is gone, and another follows");
+        return;
+    }
+    panic!("no newest segment had two frames");
+}
+
+#[test]
+fn a_frame_in_the_place_of_another_is_refused() {
+    let disk = filled(0);
+    let (mut wal, _) = open(&disk).unwrap();
+    let mut frame = 0;
+    for term in 1..=3 {
+        let vote = Ballot { term, node: 1, committed: true };
+        frame = usize::try_from(wal.write(Step::Vote(vote)).unwrap()).unwrap();
+    }
+    drop(wal);
+    let tip = segments(&disk).pop().unwrap();
+    disk.edit(&tip, |bytes| {
+        bytes.copy_within(HEADER_BYTES..HEADER_BYTES + frame, HEADER_BYTES + frame)
+    });
+    refused_for(&disk, &tip, "a write went to the wrong place");
+}
+
+#[test]
 fn a_file_in_the_place_of_a_segment_is_foreign() {
     let disk = filled(3);
     let file = disk.create(&segment_name(99), 0).unwrap();
     file.write_at(b"#!/bin/sh\necho hello\n", 0).unwrap();
     assert!(matches!(open(&disk).map(|_| ()), Err(OpenError::Foreign { .. })));
+}
+
+// How many syncs failed the log itself, and not the thread that prepares segments.
+fn failed(wal: &Wal) -> u64 {
+    wal.alarm.meters.errors().iter().filter(|(of, _)| *of == "sync").map(|(_, count)| count).sum()
 }
 
 #[test]
@@ -290,11 +360,13 @@ fn a_failed_sync_is_written_again_elsewhere() {
     let (mut wal, _) = open(&disk).unwrap();
     for index in 4..10 {
         let failures = index % 3;
-        let before = segments(&disk).last().cloned();
+        let before = (segments(&disk).last().cloned(), failed(&wal));
         disk.set(|faults| faults.sync_failures = u32::try_from(failures).unwrap());
         append(&mut wal, index).unwrap();
-        assert!(failures == 0 || segments(&disk).last().cloned() > before, "not where it failed");
+        let after = (segments(&disk).last().cloned(), failed(&wal));
+        assert!(before.1 == after.1 || before.0 < after.0, "not where it failed");
     }
+    assert!(failed(&wal) > 0, "no sync of a frame failed");
     // Without a clean end, and without anything that was not synced.
     assert_eq!(count(&open(&disk.after_crash(|| false)).unwrap().0), 9);
     assert_eq!(count(&open(&disk.after_crash(|| true)).unwrap().0), 9);
@@ -315,6 +387,7 @@ fn a_frame_that_only_memory_has_is_made_to_last_before_it_counts() {
     // A new process reads the frame from memory and counts it; then the power goes off.
     let (mut wal, _) = open(&disk).unwrap();
     assert_eq!(count(&wal), 4);
+    assert_eq!(count(&open(&disk.after_crash(|| false)).unwrap().0), 4, "before anything follows");
     append(&mut wal, 5).unwrap();
     assert_eq!(count(&open(&disk.after_crash(|| false)).unwrap().0), 5);
 }

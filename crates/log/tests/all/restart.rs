@@ -250,6 +250,20 @@ async fn time_goes_on_over_restarts_and_stands_still_in_between() {
 }
 
 #[tokio::test]
+async fn a_clean_stop_notes_the_time_up_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).await;
+    granted(ask(&log, acquire("a", 1)).await);
+    let before = log.read(|machine| machine.now()).await.unwrap();
+    // Shorter than ticks are apart.
+    let lived = std::time::Duration::from_millis(300);
+    tokio::time::sleep(lived).await;
+    log.stop().await;
+    let now = open(dir.path()).await.read(|machine| machine.now()).await.unwrap();
+    assert!(now >= before + lived, "{before:?} and {lived:?} make {now:?}");
+}
+
+#[tokio::test]
 async fn nothing_is_written_while_nothing_is_held() {
     let log = Log::open(Options::memory()).await.unwrap();
     granted(ask(&log, acquire("a", 1)).await);

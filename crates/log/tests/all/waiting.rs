@@ -77,6 +77,20 @@ async fn a_dropped_outcome_whose_client_may_return_keeps_its_place() {
 }
 
 #[tokio::test]
+async fn a_grant_that_nobody_heard_of_is_given_back() {
+    let log = Log::open(Options::memory()).await.unwrap();
+    granted(ask(&log, acquire("a", 1)).await);
+    let unnamed = Acquire { request: RequestName::Unnamed, ..waiting("a", 2) };
+    let reply = ask(&log, unnamed).await;
+    // The connection goes between the grant and the answer.
+    log.submit(release(1)).await.unwrap();
+    drop(reply);
+    log.submit(Command::Tick).await.unwrap();
+    let holders = log.read(|machine| machine.lock(&name("a")).holders.len()).await.unwrap();
+    assert_eq!(holders, 0);
+}
+
+#[tokio::test]
 async fn a_waiter_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).await;
