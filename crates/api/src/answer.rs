@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use tenure_core::{
-    Action, Claim, Granted, GrantedLock, LockChange, LostGrant, Permits, Recall, RecalledGrant,
+    Action, Claim, Force, Granted, GrantedLock, KeyName, LockChange, LostGrant, Permits, Reason,
+    Recall, RecalledGrant, SessionEnd,
 };
 
-use crate::change::{ChangeEvent, LostEvent, RecalledEvent};
+use crate::change::{ChangeEvent, EndedEvent, LostEvent, RecalledEvent};
 use crate::lock::{Grant, GrantedName, LostName, Mode, RecallView, Released, Renewed};
 use crate::seconds::Seconds;
 use crate::session::{KeptAlive, SessionEnded, SessionOpened};
@@ -110,7 +111,7 @@ impl From<tenure_core::Released> for Released {
 
 impl From<Recall> for RecallView {
     fn from(recall: Recall) -> Self {
-        RecallView { within: Seconds(recall.within), reason: recall.reason }
+        RecallView { within: Seconds(recall.within), reason: recall.reason, by: Some(recall.by) }
     }
 }
 
@@ -146,7 +147,21 @@ impl From<tenure_core::SessionEnded> for SessionEnded {
 
 impl From<LostGrant> for LostEvent {
     fn from(lost: LostGrant) -> Self {
-        LostEvent { reason: LostName::from(&lost.reason), name: lost.name, token: lost.token }
+        let reason = LostName::from(&lost.reason);
+        let (by, why) = force(lost.reason.force());
+        LostEvent { name: lost.name, token: lost.token, reason, by, why }
+    }
+}
+
+/// An operator and his reason.
+fn force(force: Option<&Force>) -> (Option<KeyName>, Option<Reason>) {
+    force.map(|force| (force.by.clone(), force.reason.clone())).unzip()
+}
+
+impl From<&SessionEnd> for EndedEvent {
+    fn from(end: &SessionEnd) -> Self {
+        let (by, why) = force(end.force());
+        EndedEvent { reason: end.into(), by, why }
     }
 }
 
@@ -157,6 +172,7 @@ impl From<RecalledGrant> for RecalledEvent {
             token: recalled.token,
             within: Seconds(recalled.recall.within),
             reason: recalled.recall.reason,
+            by: Some(recalled.recall.by),
         }
     }
 }
@@ -177,7 +193,9 @@ impl LostEvent {
             | Action::Converted
             | Action::Resized => return None,
         };
-        Some(LostEvent { name: change.name.clone(), token: change.token?, reason })
+        // Who hands a grant over is no operator, and gives no reason.
+        let (by, why) = change.by.clone().zip(change.reason.clone()).unzip();
+        Some(LostEvent { name: change.name.clone(), token: change.token?, reason, by, why })
     }
 }
 

@@ -114,6 +114,14 @@ pub struct LostEvent {
     pub token: Token,
     /// Why.
     pub reason: LostName,
+    /// The key of the operator who ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub by: Option<KeyName>,
+    /// The reason he gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub why: Option<Reason>,
 }
 
 /// `event: recalled`: somebody asks for a grant.
@@ -130,6 +138,10 @@ pub struct RecalledEvent {
     /// Why.
     #[schema(value_type = String)]
     pub reason: Reason,
+    /// The key of the operator who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub by: Option<KeyName>,
 }
 
 /// `event: ended`: the session is over.
@@ -137,6 +149,14 @@ pub struct RecalledEvent {
 pub struct EndedEvent {
     /// Why.
     pub reason: SessionEndName,
+    /// The key of the operator who ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub by: Option<KeyName>,
+    /// The reason he gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub why: Option<Reason>,
 }
 
 /// `event: resync`: list again, then go on from this event's id.

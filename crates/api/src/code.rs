@@ -22,6 +22,14 @@ macro_rules! names {
                     $enum::Other => "other",
                 }
             }
+
+            /// The one of this name on the wire.
+            pub fn named(name: &str) -> Self {
+                match name {
+                    $($text => $enum::$variant,)+
+                    _ => $enum::Other,
+                }
+            }
         }
 
         impl ::std::fmt::Display for $enum {

@@ -162,6 +162,10 @@ pub struct RecallView {
     /// Why.
     #[schema(value_type = String)]
     pub reason: Reason,
+    /// The key of the operator who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub by: Option<KeyName>,
 }
 
 /// A grant given back, or a request given up.
@@ -211,6 +215,14 @@ pub struct ManyResult {
     /// Why it is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The key of the operator who ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub by: Option<KeyName>,
+    /// The reason he gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub why: Option<Reason>,
 }
 
 /// Whether a token is of a live grant.
@@ -461,8 +473,8 @@ impl From<&LostReason> for LostName {
     fn from(reason: &LostReason) -> Self {
         match reason {
             LostReason::Expired => LostName::Expired,
-            LostReason::SessionEnded => LostName::SessionEnded,
-            LostReason::Broken { .. } => LostName::Broken,
+            LostReason::SessionEnded(_) => LostName::SessionEnded,
+            LostReason::Broken(_) => LostName::Broken,
             LostReason::HandedOver => LostName::HandedOver,
             LostReason::Unknown => LostName::Unknown,
         }

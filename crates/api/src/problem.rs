@@ -83,9 +83,12 @@ pub struct Problem {
     /// How long ago the grant ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ago: Option<Seconds>,
-    /// The key that ended it.
+    /// The key of the operator who ended the grant or the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The reason he gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// The role or prefix that would be needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
@@ -151,6 +154,7 @@ impl Problem {
             ended: None,
             ended_ago: None,
             by: None,
+            why: None,
             needs: None,
             limit: None,
             max: None,

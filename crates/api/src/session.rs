@@ -181,12 +181,12 @@ names! {
     }
 }
 
-impl From<SessionEnd> for SessionEndName {
-    fn from(end: SessionEnd) -> Self {
+impl From<&SessionEnd> for SessionEndName {
+    fn from(end: &SessionEnd) -> Self {
         match end {
             SessionEnd::Expired => SessionEndName::Expired,
             SessionEnd::Closed => SessionEndName::Closed,
-            SessionEnd::Broken => SessionEndName::Broken,
+            SessionEnd::Broken(_) => SessionEndName::Broken,
             SessionEnd::Unknown => SessionEndName::Unknown,
         }
     }

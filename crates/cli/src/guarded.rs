@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use tenure::{Grant, Loss, LossReason, Recall, ReleaseError, State, Tenure};
+use tenure::{Grant, Loss, Recall, ReleaseError, State};
 use tokio::time::MissedTickBehavior;
 
 use crate::boottime::Boottime;
@@ -31,8 +31,6 @@ const MOVE_MIN: Duration = Duration::from_millis(2);
 const SENTINEL_LATE_MAX: Duration = Duration::from_millis(100);
 /// How many looks a killed group may take to be gone.
 const GONE_LOOKS: u32 = 25;
-/// How long a look at the history may hold up the last word.
-const HISTORY_MAX: Duration = Duration::from_secs(1);
 /// How many looks in a row must find it late: a wrapper that was frozen itself has its words still to read.
 const SENTINEL_LATE_LOOKS: u32 = 2;
 
@@ -64,7 +62,6 @@ pub(crate) fn default_grace(ttl: Duration) -> Duration {
 /// # Errors
 /// [`Exit::Lost`] when the grant was lost while the command ran, whatever the command said.
 pub(crate) async fn run(
-    tenure: &Tenure,
     grant: Grant,
     task: Task,
     signals: &mut Signals,
@@ -101,7 +98,7 @@ pub(crate) async fn run(
         own_stop: false,
     };
     let ended = run.until_the_end(signals).await;
-    run.finish(tenure, ended).await
+    run.finish(ended).await
 }
 
 /// What the command finds in its environment.
@@ -240,7 +237,11 @@ impl Run<'_> {
     fn grant_is_recalled(&mut self, recall: &Recall) {
         self.recalled = true;
         if !self.out.quiet {
-            output::say(&format!("{} is asked for {}", self.name, words::recall(recall)));
+            output::say(&format!(
+                "{} is asked for {}",
+                self.name,
+                words::recall(recall.within, recall.by.as_deref(), &recall.reason)
+            ));
         }
         if let Some(signal) = self.task.on_recall {
             self.sentinel.tell(ToSentinel::Signal(signal.as_raw()));
@@ -295,7 +296,7 @@ impl Run<'_> {
         Ended::Unwatched
     }
 
-    async fn finish(self, tenure: &Tenure, ended: Ended) -> Result<u8, Failure> {
+    async fn finish(self, ended: Ended) -> Result<u8, Failure> {
         let group = self.sentinel.group();
         if let Some(group) = group {
             self.foreground.take_back(group);
@@ -308,7 +309,7 @@ impl Run<'_> {
             if !self.task.kill {
                 return Err(Failure::silent(Exit::Lost));
             }
-            return Err(lost(why_lost(tenure, &loss).await, is_stopped(group).await));
+            return Err(lost(words::loss(&loss.reason), is_stopped(group).await));
         }
         let by_at_most = self.ends_at.is_some_and(|at| Boottime::now() >= at);
         let released = self.grant.release().await;
@@ -316,7 +317,7 @@ impl Run<'_> {
             Err(ReleaseError::Lost(loss)) => {
                 let by_itself = "the command ended by itself";
                 let then = if self.timed { is_stopped(group).await } else { by_itself };
-                return Err(lost(why_lost(tenure, loss).await, then));
+                return Err(lost(words::loss(&loss.reason), then));
             }
             _ if self.timed && !by_at_most => {
                 return Err(lost(
@@ -360,14 +361,4 @@ async fn is_stopped(group: Option<Pid>) -> &'static str {
         tokio::time::sleep(LOOK_MIN).await;
     }
     "THE COMMAND COULD NOT BE STOPPED (does it run as another user?)"
-}
-
-/// Why it was lost, in words. Who broke a lock stands in its history.
-async fn why_lost(tenure: &Tenure, loss: &Loss) -> String {
-    let LossReason::Broken { by: None } = &loss.reason else { return words::loss(&loss.reason) };
-    let asked = tokio::time::timeout(HISTORY_MAX, tenure.why(loss.name.clone())).await;
-    let history = asked.ok().and_then(Result::ok).map(|view| view.history).unwrap_or_default();
-    let past = history.into_iter().find(|past| past.token == Some(loss.token));
-    let by = past.and_then(|past| past.by).map(|by| by.to_string());
-    words::loss(&LossReason::Broken { by })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tenure::{Held, LossReason, Recall};
+use tenure::{Held, LossReason};
 use tenure_api::{Holder, LockView, Mode};
 use tenure_core::{Note, Owner};
 
@@ -58,8 +58,7 @@ fn held_by(holders: &[Holder], held: &Held) -> String {
 /// Why a grant is lost, in a few words.
 pub(crate) fn loss(reason: &LossReason) -> String {
     match reason {
-        LossReason::Broken { by: Some(by) } => format!("broken by {}", clean(by)),
-        LossReason::Broken { by: None } => "broken by an operator".to_owned(),
+        LossReason::Broken(force) => format!("broken by {}", clean(&force.to_string())),
         LossReason::Unreachable => "the server could not be reached in time".to_owned(),
         other => clean(&other.to_string()),
     }
@@ -92,9 +91,10 @@ pub(crate) fn holders(view: &LockView) -> String {
     }
 }
 
-/// What a holder is asked: `back within 30s: "host goes down"`.
-pub(crate) fn recall(recall: &Recall) -> String {
-    format!("back within {}: \"{}\"", span(recall.within), clean(&recall.reason))
+/// What a holder is asked: `back within 30s by ops-key: "host goes down"`.
+pub(crate) fn recall(within: Duration, by: Option<&str>, reason: &str) -> String {
+    let by = by.map(|by| format!(" by {}", clean(by))).unwrap_or_default();
+    format!("back within {}{by}: \"{}\"", span(within), clean(reason))
 }
 
 #[cfg(test)]

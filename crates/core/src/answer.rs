@@ -195,6 +195,8 @@ pub struct Recall {
     pub within: Duration,
     /// Why.
     pub reason: Reason,
+    /// The operator's key.
+    pub by: KeyName,
 }
 
 /// A session's end.
@@ -206,24 +208,39 @@ pub struct SessionEnded {
     pub cancelled: usize,
 }
 
+/// An operator's act: whose, and why. At most 128 and 1,024 bytes, so it is kept with what it ended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Force {
+    /// The operator's key.
+    pub by: KeyName,
+    /// The reason he gave.
+    pub reason: Reason,
+}
+
 /// Why a grant is not the caller's any more.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum LostReason {
     /// Its time ran out.
     Expired,
-    /// Its session ended.
-    SessionEnded,
+    /// Its session ended, by itself or by an operator.
+    SessionEnded(Option<Force>),
     /// An operator ended it.
-    Broken {
-        /// The operator's key.
-        by: KeyName,
-        /// The reason given.
-        reason: Reason,
-    },
+    Broken(Force),
     /// Another process has it now.
     HandedOver,
     /// Never known, or so long over that it is forgotten.
     Unknown,
+}
+
+impl LostReason {
+    /// The operator behind it, if there was one.
+    pub fn force(&self) -> Option<&Force> {
+        match self {
+            LostReason::Broken(force) => Some(force),
+            LostReason::SessionEnded(force) => force.as_ref(),
+            LostReason::Expired | LostReason::HandedOver | LostReason::Unknown => None,
+        }
+    }
 }
 
 /// How a request's grant or place ended.
@@ -248,16 +265,26 @@ pub enum Ended {
 }
 
 /// Why a session is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum SessionEnd {
     /// Not kept alive.
     Expired,
     /// Closed by its client.
     Closed,
     /// Ended by an operator.
-    Broken,
+    Broken(Force),
     /// Never known, or its end is forgotten.
     Unknown,
+}
+
+impl SessionEnd {
+    /// The operator behind it, if there was one.
+    pub fn force(&self) -> Option<&Force> {
+        match self {
+            SessionEnd::Broken(force) => Some(force),
+            SessionEnd::Expired | SessionEnd::Closed | SessionEnd::Unknown => None,
+        }
+    }
 }
 
 /// Who stands in the way.

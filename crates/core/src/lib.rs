@@ -27,9 +27,9 @@ mod time;
 mod view;
 
 pub use answer::{
-    Answer, Cycle, CycleMember, DeniedBy, Ended, Granted, GrantedLock, HeldBy, Holder, KeptAlive,
-    Lost, LostGrant, LostReason, Queued, Recall, RecalledGrant, Refusal, Released, Renewed,
-    SessionEnd, SessionEnded, SessionOpened,
+    Answer, Cycle, CycleMember, DeniedBy, Ended, Force, Granted, GrantedLock, HeldBy, Holder,
+    KeptAlive, Lost, LostGrant, LostReason, Queued, Recall, RecalledGrant, Refusal, Released,
+    Renewed, SessionEnd, SessionEnded, SessionOpened,
 };
 pub use change::{Action, Applied, Change, LockChange, Settled};
 pub use command::{

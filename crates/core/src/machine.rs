@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use snapshot::BadSnapshot;
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, Force, Refusal};
 use crate::change::{Action, Applied, Change, LockChange, Settled};
 use crate::command::{Batch, Command};
 use crate::id::{Revision, SessionId, TicketId, Token};
@@ -247,6 +247,18 @@ impl Machine {
 struct Told<'a> {
     by: Option<&'a KeyName>,
     reason: Option<&'a Reason>,
+}
+
+impl<'a> Told<'a> {
+    fn of(force: &'a Force) -> Self {
+        Told { by: Some(&force.by), reason: Some(&force.reason) }
+    }
+
+    /// An operator's act, if it is one: who hands a grant over gives no reason.
+    fn force(&self) -> Option<Force> {
+        let (by, reason) = self.by.zip(self.reason)?;
+        Some(Force { by: by.clone(), reason: reason.clone() })
+    }
 }
 
 fn refuse<T>(refusal: Refusal) -> Decided<T> {

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tenure_api::{BadReason, Code, CycleMember, Problem, Seconds};
-use tenure_core::{
-    Cycle, HeldBy, Holder, Lost, LostReason, Queued, Refusal, RequestId, SessionEnd,
-};
+use tenure_api::{BadReason, Code, CycleMember, Problem, Seconds, SessionEndName};
+use tenure_core::{Cycle, Force, HeldBy, Holder, Lost, LostReason, Queued, Refusal, RequestId};
 use tenure_log::{Reason, SubmitError};
 
 use crate::identity::{Forbidden, Identity, Limited, Needs, NotIdentified, role_name};
@@ -190,7 +188,10 @@ impl Refused {
                 problem.token = token;
             }
             Refusal::Lost(lost) => fill_lost(problem, &lost),
-            Refusal::SessionEnded(end) => problem.reason = Some(session_end(end).to_owned()),
+            Refusal::SessionEnded(end) => {
+                problem.reason = Some(SessionEndName::from(&end).as_str().to_owned());
+                fill_force(problem, end.force(), "ended it");
+            }
             Refusal::Limit(denied) => {
                 problem.limit = Some(denied.limit.to_owned());
                 problem.max = Some(denied.max);
@@ -355,11 +356,6 @@ pub(crate) fn code_of(refusal: &Refusal) -> Code {
     }
 }
 
-/// The word for a session's end.
-fn session_end(end: SessionEnd) -> &'static str {
-    tenure_api::SessionEndName::from(end).as_str()
-}
-
 /// Who stands in the way, in words.
 fn who_has_it(by: &HeldBy) -> String {
     let name = by.blocked_by.first().map_or("the lock", |name| name.as_str());
@@ -383,10 +379,17 @@ fn fill_lost(problem: &mut Problem, lost: &Lost) {
     problem.reason = Some(tenure_api::LostName::from(&lost.reason).as_str().to_owned());
     problem.ended_ago = Some(Seconds(lost.ended_ago));
     problem.token = lost.token;
-    if let LostReason::Broken { by, reason } = &lost.reason {
-        problem.by = Some(by.to_string());
-        problem.detail = Some(format!("{by} broke it: {reason}"));
-    }
+    let did =
+        if matches!(lost.reason, LostReason::Broken(_)) { "broke it" } else { "ended its session" };
+    fill_force(problem, lost.reason.force(), did);
+}
+
+/// The operator behind an end, and what he `did` in words.
+fn fill_force(problem: &mut Problem, force: Option<&Force>, did: &str) {
+    let Some(Force { by, reason }) = force else { return };
+    problem.by = Some(by.to_string());
+    problem.why = Some(reason.to_string());
+    problem.detail = Some(format!("{by} {did}: {reason}"));
 }
 
 /// The cycle without what lies outside the caller's prefixes.

@@ -245,7 +245,7 @@ impl Asking {
             Denied::Finished(_) => Unsettled::AskAnew,
             Denied::SessionEnded(end) => {
                 if let Bound::Session(session) = &self.bound {
-                    session.end(end);
+                    session.end(end.clone());
                 }
                 // A place in a queue was lost with the session, and perhaps other grants: the caller must know.
                 if was_queued {

@@ -154,8 +154,8 @@ impl Failure {
     /// Why the session is over, if this says that it is.
     pub(crate) fn session_end(&self) -> Option<SessionEnd> {
         match self {
-            Failure::Denied(denied) => match **denied {
-                Denied::SessionEnded(end) => Some(end),
+            Failure::Denied(denied) => match &**denied {
+                Denied::SessionEnded(end) => Some(end.clone()),
                 _ => None,
             },
             _ => None,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tenure_api::{Code, CycleMember, Holder, LostName};
+use tenure_api::{Code, CycleMember, Holder, LostEvent, LostName};
 use tenure_core::{BadText, LockName, Permits, RequestId, Token};
 
 use crate::Grant;
@@ -107,7 +107,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// Why a session is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEnd {
     /// It was not kept alive in time.
@@ -115,19 +115,47 @@ pub enum SessionEnd {
     /// This program closed it.
     Closed,
     /// An operator ended it.
-    Broken,
+    Broken(Force),
     /// The server does not know it, or has forgotten why.
     Unknown,
 }
 
 impl fmt::Display for SessionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SessionEnd::Expired => "it was not kept alive",
-            SessionEnd::Closed => "it was closed",
-            SessionEnd::Broken => "an operator ended it",
-            SessionEnd::Unknown => "it is not known",
-        })
+        match self {
+            SessionEnd::Expired => f.write_str("it was not kept alive"),
+            SessionEnd::Closed => f.write_str("it was closed"),
+            SessionEnd::Broken(force) => write!(f, "it was ended by {force}"),
+            SessionEnd::Unknown => f.write_str("it is not known"),
+        }
+    }
+}
+
+/// An operator's act: whose, and why, as far as it was told. Both are texts of others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Force {
+    /// The operator's key.
+    pub by: Option<String>,
+    /// The reason he gave.
+    pub why: Option<String>,
+}
+
+impl Force {
+    /// What was told, in the words of the wire.
+    pub(crate) fn told(by: Option<impl ToString>, why: Option<impl ToString>) -> Self {
+        Force { by: by.map(|by| by.to_string()), why: why.map(|why| why.to_string()) }
+    }
+}
+
+/// `ops-key: "host died"`, `an operator`.
+impl fmt::Display for Force {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.by.as_deref().unwrap_or("an operator"))?;
+        match self.why.as_deref() {
+            None | Some("") => Ok(()),
+            Some(why) => write!(f, ": \"{why}\""),
+        }
     }
 }
 
@@ -248,11 +276,8 @@ pub enum LossReason {
     Expired,
     /// Its session ended.
     SessionEnded,
-    /// An operator ended it.
-    Broken {
-        /// The operator's key, if it was told.
-        by: Option<String>,
-    },
+    /// An operator ended it, or its session.
+    Broken(Force),
     /// Another process has it now.
     HandedOver,
     /// It was not renewed in time, for the server could not be reached: it may belong to another by now.
@@ -261,14 +286,33 @@ pub enum LossReason {
     Unknown,
 }
 
-impl From<LostName> for LossReason {
-    fn from(name: LostName) -> Self {
+impl LossReason {
+    /// The reason by its name, and who was behind it.
+    pub(crate) fn told(name: LostName, force: Force) -> Self {
         match name {
             LostName::Expired => LossReason::Expired,
-            LostName::SessionEnded => LossReason::SessionEnded,
-            LostName::Broken => LossReason::Broken { by: None },
+            LostName::SessionEnded if force.by.is_none() => LossReason::SessionEnded,
+            LostName::SessionEnded | LostName::Broken => LossReason::Broken(force),
             LostName::HandedOver => LossReason::HandedOver,
             LostName::Unknown | LostName::Other => LossReason::Unknown,
+        }
+    }
+}
+
+impl From<&LostEvent> for LossReason {
+    fn from(lost: &LostEvent) -> Self {
+        LossReason::told(lost.reason, Force::told(lost.by.as_ref(), lost.why.as_ref()))
+    }
+}
+
+/// What ends with a session is lost for the same reason.
+impl From<&SessionEnd> for LossReason {
+    fn from(end: &SessionEnd) -> Self {
+        match end {
+            SessionEnd::Broken(force) => LossReason::Broken(force.clone()),
+            SessionEnd::Expired | SessionEnd::Closed | SessionEnd::Unknown => {
+                LossReason::SessionEnded
+            }
         }
     }
 }
@@ -278,8 +322,7 @@ impl fmt::Display for LossReason {
         match self {
             LossReason::Expired => f.write_str("it expired"),
             LossReason::SessionEnded => f.write_str("its session ended"),
-            LossReason::Broken { by: Some(by) } => write!(f, "it was broken by {by}"),
-            LossReason::Broken { by: None } => f.write_str("it was broken by an operator"),
+            LossReason::Broken(force) => write!(f, "it was broken by {force}"),
             LossReason::HandedOver => f.write_str("another process has it"),
             LossReason::Unreachable => f.write_str("it was not renewed in time"),
             LossReason::Unknown => f.write_str("the server does not know it"),
@@ -391,10 +434,13 @@ mod tests {
         let loss = Loss {
             name: LockName::new("deploy").unwrap(),
             token: Token::new(17),
-            reason: LossReason::Broken { by: Some("ops".into()) },
+            reason: LossReason::Broken(Force::told(Some("ops"), Some("host died"))),
         };
-        let said = "lock `deploy` is no longer ours (token 17): it was broken by ops";
+        let said =
+            "lock `deploy` is no longer ours (token 17): it was broken by ops: \"host died\"";
         assert_eq!(loss.to_string(), said);
+        assert_eq!(Force::told(Some("ops"), Some("")).to_string(), "ops");
+        assert_eq!(Force::default().to_string(), "an operator");
     }
 
     #[test]

@@ -228,8 +228,8 @@ impl Grant {
                 self.is_given_back = true;
                 Err(ReleaseError::Lost(loss))
             }
-            Err(GrantError::Other(Error::SessionEnded(_))) => {
-                Err(ReleaseError::Lost(self.holding.lose(LossReason::SessionEnded)))
+            Err(GrantError::Other(Error::SessionEnded(end))) => {
+                Err(ReleaseError::Lost(self.holding.lose((&end).into())))
             }
             Err(GrantError::Other(_)) => Err(ReleaseError::Unknown(self.holding.request.clone())),
         }

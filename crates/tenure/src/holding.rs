@@ -39,6 +39,8 @@ pub struct Recall {
     pub within: Duration,
     /// Why.
     pub reason: String,
+    /// The operator's key, if it was told.
+    pub by: Option<String>,
 }
 
 /// One grant.
@@ -186,6 +188,7 @@ async fn told<T>(mut fate: watch::Receiver<Fate>, pick: impl Fn(&Fate) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Force;
 
     fn holding(promise: Promise) -> Holding {
         let name = LockName::new("a").unwrap();
@@ -218,8 +221,8 @@ mod tests {
     #[test]
     fn the_first_reason_of_a_loss_stays() {
         let holding = holding(Promise::of(Moment::now(), Duration::ZERO, Duration::from_secs(10)));
-        holding.lose(LossReason::Broken { by: None });
-        assert_eq!(holding.lose(LossReason::Expired).reason, LossReason::Broken { by: None });
+        holding.lose(LossReason::Broken(Force::default()));
+        assert_eq!(holding.lose(LossReason::Expired).reason, LossReason::Broken(Force::default()));
     }
 
     #[tokio::test]

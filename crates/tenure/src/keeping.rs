@@ -104,8 +104,8 @@ async fn renew_once(
         Err(_) => return Err(Duration::ZERO),
     };
     if let Some(recall) = renewed.recall {
-        let (within, reason) = (recall.within.get(), recall.reason.as_str().to_owned());
-        holding.recall(Recall { within, reason });
+        let (reason, by) = (recall.reason.to_string(), recall.by.map(|by| by.to_string()));
+        holding.recall(Recall { within: recall.within.get(), reason, by });
     }
     extend(holding, Promise::of(sent, Duration::ZERO, renewed.valid_for.get()));
     Ok(())

@@ -72,7 +72,7 @@ pub use changes::{ChangeStream, Changes, Cursor, Event};
 pub use connect::{Connect, PATIENCE_DEFAULT, SESSION_TTL_DEFAULT};
 pub use election::{Election, Leader, Leaders, Leadership};
 pub use error::{
-    AcquireError, ConnectError, Cycle, Error, GrantError, Held, Loss, LossReason, Refusal,
+    AcquireError, ConnectError, Cycle, Error, Force, GrantError, Held, Loss, LossReason, Refusal,
     ReleaseError, RunError, SessionEnd, UpgradeError,
 };
 pub use grant::{Grant, GrantHandle};

@@ -76,7 +76,7 @@ impl Session {
 
     /// Why it is over, if it is.
     pub(crate) fn ended(&self) -> Option<SessionEnd> {
-        self.inner.lock().ended
+        self.inner.lock().ended.clone()
     }
 
     /// Takes care of a new grant: `promise` is what its own answer gave.
@@ -88,10 +88,10 @@ impl Session {
         // The loss may have overtaken the answer.
         let lost = inner.lost_lately.iter().find(|lost| holding.has(&lost.name, lost.token));
         if let Some(lost) = lost {
-            holding.lose(lost.reason.into());
+            holding.lose(lost.into());
         }
-        if inner.ended.is_some() {
-            holding.lose(LossReason::SessionEnded);
+        if let Some(end) = &inner.ended {
+            holding.lose(end.into());
         }
         inner.grants.retain(|_, holding| holding.strong_count() > 0);
         inner.grants.insert(number, Arc::downgrade(holding));
@@ -126,8 +126,8 @@ impl Session {
 
     /// Notes that it is over, and with it all it held. The first reason stays.
     pub(crate) fn end(&self, end: SessionEnd) {
-        self.inner.lock().ended.get_or_insert(end);
-        self.lose_all(&LossReason::SessionEnded);
+        let end = self.inner.lock().ended.get_or_insert(end).clone();
+        self.lose_all(&LossReason::from(&end));
         self.changed.send_replace(());
     }
 
@@ -138,7 +138,7 @@ impl Session {
         }
         for holding in inner.grants.values().filter_map(Weak::upgrade) {
             if holding.has(&lost.name, lost.token) {
-                holding.lose(lost.reason.into());
+                holding.lose((&lost).into());
             }
         }
         inner.lost_lately.push_back(lost);
@@ -150,8 +150,9 @@ impl Session {
     fn learn_recalled(&self, recalled: &RecalledEvent) {
         let grants: Vec<_> = self.inner.lock().grants.values().filter_map(Weak::upgrade).collect();
         for holding in grants.iter().filter(|h| h.has(&recalled.name, recalled.token)) {
-            let within = recalled.within.get();
-            holding.recall(Recall { within, reason: recalled.reason.as_str().to_owned() });
+            let by = recalled.by.as_ref().map(|by| by.to_string());
+            let (within, reason) = (recalled.within.get(), recalled.reason.to_string());
+            holding.recall(Recall { within, reason, by });
         }
     }
 
@@ -343,6 +344,8 @@ mod tests {
             name: old.name.clone(),
             token: Token::new(8),
             reason: tenure_api::LostName::Broken,
+            by: None,
+            why: None,
         };
         session.learn_lost(lost);
         let facts = Facts {

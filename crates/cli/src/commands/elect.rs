@@ -74,7 +74,7 @@ async fn lead(connection: &Connection, arguments: Arguments) -> Result<(), Failu
             }
             signal = signals.next_fatal() => return Err(Failure::silent(Exit::signalled(signal))),
         };
-        guarded::run(tenure, leadership.into_grant(), task, signals, out).await
+        guarded::run(leadership.into_grant(), task, signals, out).await
     };
     connection.hold(act).await
 }

@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
         let (names, out) = (&arguments.names, connection.out());
         let act = async |tenure: &Tenure, signals: &mut Signals| {
             let grant = acquiring::acquire(tenure, names, &terms, signals, out).await?;
-            guarded::run(tenure, grant, task, signals, out).await
+            guarded::run(grant, task, signals, out).await
         };
         connection.hold(act).await
     })

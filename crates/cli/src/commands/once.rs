@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
         let (names, out) = (std::slice::from_ref(&arguments.name), connection.out());
         let act = async |tenure: &Tenure, signals: &mut Signals| {
             match acquiring::acquire(tenure, names, &terms, signals, out).await {
-                Ok(grant) => guarded::run(tenure, grant, task, signals, out).await,
+                Ok(grant) => guarded::run(grant, task, signals, out).await,
                 // Not due: that is what the command is for, and cron mails whatever is printed.
                 Err(skipped) if skipped.exit() == terms.conflict && !out.verbose => {
                     Err(Failure::silent(terms.conflict))

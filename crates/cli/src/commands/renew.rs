@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::lease::LeaseArgument;
 use crate::output::{Cell, Style, span};
+use crate::words;
 
 /// Hold a lock longer
 ///
@@ -39,11 +40,9 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
             return out.json(&renewed);
         }
         if let Some(recall) = &renewed.recall {
-            let reason = crate::output::clean(recall.reason.as_str());
-            crate::output::say(&format!(
-                "asked for back within {}: \"{reason}\"",
-                span(recall.within.get())
-            ));
+            let by = recall.by.as_ref().map(|by| by.as_str());
+            let asked = words::recall(recall.within.get(), by, recall.reason.as_str());
+            crate::output::say(&format!("asked for {asked}"));
         }
         if out.quiet {
             return Ok(());

@@ -52,6 +52,7 @@ fn a_session_is_shown_and_ended() {
     assert!(ended.contains("1 lock released"), "{ended}");
     let done = holder.end();
     assert_eq!(done.code, 75, "{}", done.stderr);
+    assert!(done.stderr.contains("lost (broken by api-key: \"host died\")"), "{}", done.stderr);
     let unknown = run(&mut server.tenure(["sessions", "show", "s-nobody"]));
     assert_ne!(unknown.code, 0);
 }

@@ -98,7 +98,7 @@ impl Machine {
     fn end_due(&mut self, due: Due) {
         match due {
             Due::Session(id) => {
-                self.close_session(id, SessionEnd::Expired, Told::default());
+                self.close_session(id, &SessionEnd::Expired);
             }
             Due::Grant(id) => self.end_and_pump(id, Ended::Expired, Told::default()),
             Due::Leave(id) => self.leave(id),

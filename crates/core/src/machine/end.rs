@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::due::{Due, NamedDue};
 use super::record::{Past, Ticket, TicketLife};
 use super::{LeaseKey, Machine, Told, lease_key};
-use crate::answer::{Ended, Granted, GrantedLock, Lost, LostGrant, LostReason};
+use crate::answer::{Ended, Force, Granted, GrantedLock, Lost, LostGrant, LostReason};
 use crate::change::Action;
 use crate::id::{TicketId, Token};
 use crate::limits;
-use crate::text::{KeyName, LockName, Reason};
+use crate::text::{KeyName, LockName};
 use crate::time::Time;
 
 /// Ended grants by lease, so that a repeated release answers as the first did and a loser learns why. Bounded: the
@@ -34,7 +34,8 @@ pub(super) struct EndedLease {
     pub(super) token: Token,
     /// The lock, if it was one.
     pub(super) name: Option<LockName>,
-    pub(super) forced: Option<Box<(KeyName, Reason)>>,
+    /// The operator behind the end.
+    pub(super) forced: Option<Box<Force>>,
 }
 
 impl EndedLeases {
@@ -56,14 +57,13 @@ impl EndedLeases {
 
 impl EndedLease {
     pub(super) fn reason(&self) -> LostReason {
-        match (&self.forced, self.ended) {
-            (Some(forced), _) => {
-                LostReason::Broken { by: forced.0.clone(), reason: forced.1.clone() }
-            }
-            (None, Ended::SessionEnded) => LostReason::SessionEnded,
-            (None, Ended::HandedOver) => LostReason::HandedOver,
-            (None, Ended::Expired) => LostReason::Expired,
-            (None, _) => LostReason::Unknown,
+        let forced = self.forced.as_deref().cloned();
+        match (self.ended, forced) {
+            (Ended::Broken, Some(force)) => LostReason::Broken(force),
+            (Ended::SessionEnded, forced) => LostReason::SessionEnded(forced),
+            (Ended::HandedOver, _) => LostReason::HandedOver,
+            (Ended::Expired, _) => LostReason::Expired,
+            _ => LostReason::Unknown,
         }
     }
 }
@@ -216,10 +216,7 @@ impl Machine {
     }
 
     fn remember_lease(&mut self, ticket: &Ticket, ended: Ended, token: Token, told: Told<'_>) {
-        let forced = match (ended, told.by, told.reason) {
-            (Ended::Broken, Some(by), Some(reason)) => Some(Box::new((by.clone(), reason.clone()))),
-            _ => None,
-        };
+        let forced = told.force().map(Box::new);
         let now = self.state.now;
         let name = match ticket.parts.as_slice() {
             [part] => Some(part.name.clone()),
@@ -375,12 +372,10 @@ fn opens_at(ticket: &Ticket, ended: Ended, now: Time) -> Time {
 
 /// What a living session is told about a grant that ended without its doing.
 fn lost_by_session(ended: Ended, told: Told<'_>) -> Option<LostReason> {
-    match (ended, told.by, told.reason) {
-        (Ended::Broken, Some(by), Some(reason)) => {
-            Some(LostReason::Broken { by: by.clone(), reason: reason.clone() })
-        }
-        (Ended::HandedOver, ..) => Some(LostReason::HandedOver),
-        (Ended::Expired, ..) => Some(LostReason::Expired),
+    match ended {
+        Ended::Broken => told.force().map(LostReason::Broken),
+        Ended::HandedOver => Some(LostReason::HandedOver),
+        Ended::Expired => Some(LostReason::Expired),
         _ => None,
     }
 }

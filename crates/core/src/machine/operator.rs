@@ -3,7 +3,7 @@
 use super::acquire::check_at_most;
 use super::record::{Kind, RecallRecord};
 use super::{Decided, Machine, Told, invalid, refuse};
-use crate::answer::{Answer, Ended, Refusal};
+use crate::answer::{Answer, Ended, Force, Refusal};
 use crate::change::{Action, Settled};
 use crate::command::{Break, Reach, Recalling, Resize};
 use crate::id::{Permits, TicketId, Token};
@@ -20,8 +20,8 @@ impl Machine {
         for id in &asked {
             let recalls = &mut self.ticket_mut(*id).extra().recalls;
             recalls.retain(|before| before.name != recall.name);
-            let (name, reason) = (recall.name.clone(), recall.reason.clone());
-            recalls.push(RecallRecord { name, until, reason });
+            let force = Force { by: recall.caller.key.clone(), reason: recall.reason.clone() };
+            recalls.push(RecallRecord { name: recall.name.clone(), until, force });
             self.tell(*id, &recall.name, Action::Recalled, told);
         }
         Ok(Answer::Recalled { asked: asked.len() })

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::sequence::Sequences;
-use crate::answer::{Ended, LostGrant};
+use crate::answer::{Ended, Force, LostGrant};
 use crate::command::Claim;
 use crate::id::{LeaseRecord, Permits, RequestKey, SessionId, SessionSecret, TicketId, Token};
 use crate::limits;
-use crate::text::{KeyName, LockName, Note, Owner, Reason};
+use crate::text::{KeyName, LockName, Note, Owner};
 use crate::time::{Time, WallTime};
 
 /// Capacity of a plain lock: an exclusive claim takes all of it, a shared one takes 1. So both kinds of lock are
@@ -450,7 +450,7 @@ pub(super) struct Extra {
 pub(super) struct RecallRecord {
     pub(super) name: LockName,
     pub(super) until: Time,
-    pub(super) reason: Reason,
+    pub(super) force: Force,
 }
 
 impl Ticket {

@@ -5,7 +5,7 @@ use super::due::Due;
 use super::end::granted_locks;
 use super::record::{RecallRecord, TicketLife};
 use super::{Decided, Machine, invalid};
-use crate::answer::{Answer, Recall, Refusal, Renewed};
+use crate::answer::{Answer, Force, Recall, Refusal, Renewed};
 use crate::command::{Renew, Target};
 use crate::id::{SessionId, TicketId};
 use crate::text::LockName;
@@ -108,7 +108,8 @@ impl Machine {
     }
 
     fn told_recall(&self, recall: &RecallRecord) -> Recall {
-        Recall { within: recall.until.since(self.state.now), reason: recall.reason.clone() }
+        let Force { by, reason } = recall.force.clone();
+        Recall { within: recall.until.since(self.state.now), reason, by }
     }
 }
 

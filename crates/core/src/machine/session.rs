@@ -10,7 +10,8 @@ use super::record::Session;
 use super::request::{Remembered, RequestState};
 use super::{Decided, Machine, Told, refuse};
 use crate::answer::{
-    Answer, Ended, KeptAlive, RecalledGrant, Refusal, SessionEnd, SessionEnded, SessionOpened,
+    Answer, Ended, Force, KeptAlive, RecalledGrant, Refusal, SessionEnd, SessionEnded,
+    SessionOpened,
 };
 use crate::change::{Change, Settled};
 use crate::command::{Caller, EndSession, EndedBy, OpenSession, Reach, RequestName};
@@ -34,7 +35,7 @@ impl EndedSessions {
             .iter()
             .rev()
             .find(|(ended, _)| *ended == id)
-            .map_or(SessionEnd::Unknown, |(_, end)| *end)
+            .map_or(SessionEnd::Unknown, |(_, end)| end.clone())
     }
 }
 
@@ -175,10 +176,10 @@ impl Machine {
             EndedBy::Itself(secret) if *secret != session.secret => {
                 return refuse(Refusal::NotFound { what: "session" });
             }
-            EndedBy::Itself(_) => self.close_session(end.id, SessionEnd::Closed, Told::default()),
+            EndedBy::Itself(_) => self.close_session(end.id, &SessionEnd::Closed),
             EndedBy::Operator { reason, .. } => {
-                let told = Told { by: Some(&end.caller.key), reason: Some(reason) };
-                self.close_session(end.id, SessionEnd::Broken, told)
+                let force = Force { by: end.caller.key.clone(), reason: reason.clone() };
+                self.close_session(end.id, &SessionEnd::Broken(force))
             }
         };
         Ok(Answer::SessionEnded(ended))
@@ -195,14 +196,13 @@ impl Machine {
     }
 
     /// Ends a session and frees everything it holds and waits for.
-    pub(super) fn close_session(
-        &mut self,
-        id: SessionId,
-        end: SessionEnd,
-        told: Told<'_>,
-    ) -> SessionEnded {
-        let ended = if end == SessionEnd::Closed { Ended::Released } else { Ended::SessionEnded };
-        self.refuse_waits_of(id, &Refusal::SessionEnded(end));
+    pub(super) fn close_session(&mut self, id: SessionId, end: &SessionEnd) -> SessionEnded {
+        let (ended, told) = match end {
+            SessionEnd::Closed => (Ended::Released, Told::default()),
+            SessionEnd::Broken(force) => (Ended::SessionEnded, Told::of(force)),
+            SessionEnd::Expired | SessionEnd::Unknown => (Ended::SessionEnded, Told::default()),
+        };
+        self.refuse_waits_of(id, &Refusal::SessionEnded(end.clone()));
         let (released, cancelled) = self.end_tickets_of(id, ended, told);
         let session = self.state.sessions.remove(&id).expect("the caller looked: it is alive");
         self.index.deadlines.remove(session.expires_at, Due::Session(id));
@@ -216,12 +216,12 @@ impl Machine {
             let now = self.state.now;
             self.state.requests.end(key, Ended::SessionEnded, None, now, &session.key);
         }
-        self.state.ended_sessions.remember(id, end);
+        self.state.ended_sessions.remember(id, end.clone());
         self.state.revision += 1;
         self.applied.changes.push(Change::SessionEnded {
             revision: Revision(self.state.revision),
             id,
-            reason: end,
+            reason: end.clone(),
         });
         SessionEnded { released, cancelled }
     }

@@ -31,6 +31,8 @@ pub(crate) struct Naive {
     seen: Vec<Seen>,
     ended_leases: Vec<EndedLease>,
     settled: Vec<(TicketId, String)>,
+    /// The operator at work.
+    force: Option<Force>,
 }
 
 #[derive(Clone)]
@@ -97,7 +99,7 @@ struct Session {
     ttl: Duration,
     until: Time,
     used: BTreeSet<u64>,
-    lost: Vec<(Time, LockName, Token)>,
+    lost: Vec<(Time, LockName, Token, Option<Force>)>,
     opened_by: Option<Scope>,
 }
 
@@ -142,6 +144,7 @@ struct EndedLease {
     held: Duration,
     token: Token,
     name: Option<LockName>,
+    force: Option<Force>,
 }
 
 /// A refusal in words.
@@ -209,7 +212,7 @@ impl Naive {
 
     fn end_of(&self, id: SessionId) -> SessionEnd {
         let ended = self.ended_sessions.iter().find(|(ended, _)| *ended == id);
-        ended.map_or(SessionEnd::Unknown, |(_, end)| *end)
+        ended.map_or(SessionEnd::Unknown, |(_, end)| end.clone())
     }
 
     /// Holders in order of token.

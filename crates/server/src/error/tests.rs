@@ -42,7 +42,7 @@ fn every_refusal_has_its_status_and_code() {
         (Refusal::RequestIdReused, 422, "request_id_reused"),
         (Refusal::Superseded, 409, "waiting"),
         (lost(LostReason::Expired), 410, "lost"),
-        (Refusal::SessionEnded(SessionEnd::Expired), 410, "session_ended"),
+        (Refusal::SessionEnded(tenure_core::SessionEnd::Expired), 410, "session_ended"),
         (Refusal::NotFound { what: "session" }, 404, "not_found"),
         (Refusal::OutOfReach, 403, "forbidden"),
         (Refusal::Limit(DeniedBy { limit: "queue", max: 9 }), 429, "limit"),
@@ -61,9 +61,10 @@ fn every_refusal_has_its_status_and_code() {
 fn a_loss_says_why_and_by_whom() {
     let by = KeyName::new("ops").unwrap();
     let reason = tenure_core::Reason::new("host died").unwrap();
-    let problem = Refused::of(lost(LostReason::Broken { by, reason }), &key(&[])).problem;
+    let problem = Refused::of(lost(LostReason::Broken(Force { by, reason })), &key(&[])).problem;
     assert_eq!(problem.reason.as_deref(), Some("broken"));
-    assert_eq!(problem.by.as_deref(), Some("ops"));
+    assert_eq!((problem.by.as_deref(), problem.why.as_deref()), (Some("ops"), Some("host died")));
+    assert_eq!(problem.detail.as_deref(), Some("ops broke it: host died"));
     assert_eq!(problem.ended_ago, Some(Seconds(Duration::from_millis(3200))));
 }
 

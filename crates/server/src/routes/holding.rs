@@ -245,6 +245,8 @@ fn result(call: &Call, lease: Lease, answer: Answer) -> ManyResult {
         recall: None,
         code: None,
         reason: None,
+        by: None,
+        why: None,
     };
     match answer {
         Answer::Renewed(renewed) => {
@@ -264,6 +266,9 @@ fn result(call: &Call, lease: Lease, answer: Answer) -> ManyResult {
             result.code = Some(code_of(&refusal));
             if let Refusal::Lost(lost) = &*refusal {
                 result.reason = Some(tenure_api::LostName::from(&lost.reason).as_str().to_owned());
+                let force = lost.reason.force();
+                result.by = force.map(|force| force.by.clone());
+                result.why = force.map(|force| force.reason.clone());
             }
         }
         _ => result.code = Some(tenure_api::Code::Bug),

@@ -6,11 +6,11 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 use tenure_api::{
     BadReason, EndSessionRequest, EndedEvent, KeepAliveRequest, KeptAlive, LostEvent,
-    OpenSessionRequest, Problem, RecalledEvent, Seconds, SessionEnded, SessionEventsQuery,
-    SessionOpened, SessionView, Sessions, SessionsQuery,
+    OpenSessionRequest, Problem, RecalledEvent, SessionEnded, SessionEventsQuery, SessionOpened,
+    SessionView, Sessions, SessionsQuery,
 };
 use tenure_core::{
-    Action, Answer, Change, Command, EndSession, EndedBy, LockChange, LockName, OpenSession,
+    Action, Answer, Change, Command, EndSession, EndedBy, LockChange, OpenSession, RecalledGrant,
     Refusal, Role, SessionHandle, SessionId, SessionSecret,
 };
 use tenure_log::{Cursor, Log, Reason, Reply};
@@ -225,7 +225,7 @@ impl Teller for SessionTeller {
     async fn tell(&mut self, at: Cursor, change: &Change, into: &mut Events) -> bool {
         match change {
             Change::SessionEnded { id, reason, .. } if *id == self.id => {
-                into.push("ended", at, &EndedEvent { reason: (*reason).into() });
+                into.push("ended", at, &EndedEvent::from(reason));
                 false
             }
             Change::Lock(change) if change.session == Some(self.id) => {
@@ -252,8 +252,7 @@ impl SessionTeller {
         let lock = self.log.read(|machine| machine.lock(&change.name)).await.ok()?;
         let held = lock.holders.into_iter().find(|held| held.holder.token == token)?;
         let recall = held.recall?;
-        let (within, reason) = (Seconds(recall.within), recall.reason);
-        Some(RecalledEvent { name: change.name.clone(), token, within, reason })
+        Some(RecalledGrant { name: change.name.clone(), token, recall }.into())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tenure_api::SessionEndName;
 use tenure_core::{Action, Change, LockChange, LockName, SessionEnd, SessionId};
 use tokio::sync::mpsc;
 
@@ -29,7 +30,7 @@ pub(super) fn of(changes: &[Change], slow: Duration) -> Vec<Act> {
             Change::Lock(change) => change,
             Change::SessionEnded { id, reason, .. } => {
                 if *reason != SessionEnd::Closed {
-                    acts.push(Act::Session(*id, *reason));
+                    acts.push(Act::Session(*id, reason.clone()));
                 }
                 continue;
             }
@@ -97,11 +98,14 @@ fn line(act: &Act) {
             held = before.as_deref().map(seconds),
         ),
         Act::Session(id, reason) => {
-            let reason = match reason {
-                SessionEnd::Broken => "broken",
-                _ => "expired",
-            };
-            tracing::info!(event = "session_ended", session = %id, reason);
+            let (by, why) = reason.force().map(|force| (&force.by, &force.reason)).unzip();
+            tracing::info!(
+                event = "session_ended",
+                session = %id,
+                reason = SessionEndName::from(reason).as_str(),
+                by = by.map(AsRef::<str>::as_ref),
+                why = why.map(AsRef::<str>::as_ref),
+            );
         }
     }
 }

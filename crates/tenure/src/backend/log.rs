@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tenure_api::Code;
 use tenure_core::{
-    Answer, Caller, Command, HeldBy, KeyName, LostReason, Permits, SessionEnd as CoreEnd,
+    Answer, Caller, Command, Force as CoreForce, HeldBy, KeyName, LostReason, Permits,
+    SessionEnd as CoreEnd,
 };
 use tenure_log::{Log, OpenError, Options, Reason, Reply, SubmitError};
 
 use super::{Denied, Failure};
-use crate::error::{ConnectError, Held, LossReason, Refusal, SessionEnd};
+use crate::error::{ConnectError, Force, Held, LossReason, Refusal, SessionEnd};
 
 mod acquire;
 mod calls;
@@ -99,7 +100,7 @@ fn refused(refusal: tenure_core::Refusal) -> Failure {
             Failure::denied(Denied::CapacityMismatch(permits.unwrap_or(Permits::ONE)))
         }
         Core::RequestFinished { ended, .. } => Failure::denied(Denied::Finished(ended.into())),
-        Core::Lost(lost) => Failure::denied(Denied::Lost(loss_reason(lost.reason))),
+        Core::Lost(lost) => Failure::denied(Denied::Lost(loss_reason(&lost.reason))),
         Core::SessionEnded(end) => Failure::denied(Denied::SessionEnded(session_end(end))),
         // Another attempt of the same request is under way: ask again and get its answer.
         Core::Superseded => Failure::Unknown(said),
@@ -123,21 +124,19 @@ fn held(by: HeldBy) -> Held {
     }
 }
 
-fn loss_reason(reason: LostReason) -> LossReason {
-    match reason {
-        LostReason::Expired => LossReason::Expired,
-        LostReason::SessionEnded => LossReason::SessionEnded,
-        LostReason::Broken { by, .. } => LossReason::Broken { by: Some(by.as_str().to_owned()) },
-        LostReason::HandedOver => LossReason::HandedOver,
-        LostReason::Unknown => LossReason::Unknown,
-    }
+fn loss_reason(reason: &LostReason) -> LossReason {
+    LossReason::told(reason.into(), force(reason.force()))
+}
+
+fn force(force: Option<&CoreForce>) -> Force {
+    Force::told(force.map(|force| &force.by), force.map(|force| &force.reason))
 }
 
 fn session_end(end: CoreEnd) -> SessionEnd {
     match end {
         CoreEnd::Expired => SessionEnd::Expired,
         CoreEnd::Closed => SessionEnd::Closed,
-        CoreEnd::Broken => SessionEnd::Broken,
+        CoreEnd::Broken(by) => SessionEnd::Broken(force(Some(&by))),
         CoreEnd::Unknown => SessionEnd::Unknown,
     }
 }

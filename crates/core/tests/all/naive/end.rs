@@ -60,13 +60,16 @@ impl Naive {
         let lease = ticket.lease;
         self.ended_leases.retain(|before| before.lease != lease);
         let name = (ticket.parts.len() == 1).then(|| ticket.parts[0].name.clone());
-        self.ended_leases.push(EndedLease { lease, ended, at: self.now, held, token, name });
+        let (at, force) = (self.now, self.force.clone());
+        let over = EndedLease { lease, ended, at, held, token, name, force: force.clone() };
+        self.ended_leases.push(over);
         if let (Lives::Session(session), Ended::Broken | Ended::HandedOver | Ended::Expired) =
             (ticket.life, ended)
             && let Some(session) = self.sessions.iter_mut().find(|s| s.id == session)
         {
             let now = self.now;
-            let lost = ticket.parts.into_iter().map(|part| (now, part.name, part.token));
+            let parts = ticket.parts.into_iter();
+            let lost = parts.map(|part| (now, part.name, part.token, force.clone()));
             session.lost.extend(lost);
         }
     }
@@ -97,7 +100,8 @@ impl Naive {
                     _ => "Unknown",
                 };
                 let ago = self.now.since(ended.at).as_micros();
-                format!("lost {reason} {:?} {ago}", Some(ended.token))
+                let force = said::told_force(ended.force.as_ref());
+                format!("lost {reason}{force} {:?} {ago}", Some(ended.token))
             }
         }
     }

@@ -32,9 +32,12 @@ impl Naive {
         }
         let before = self.tokens;
         let mut names = vec![];
+        let (by, reason) = (breaking.caller.key.clone(), breaking.reason.clone());
+        self.force = Some(Force { by, reason });
         for id in &ids {
             names.append(&mut self.end(*id, Ended::Broken));
         }
+        self.force = None;
         if breaking.token.is_none() {
             names.push(breaking.name.clone());
             let now = self.now;

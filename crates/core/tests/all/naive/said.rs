@@ -89,8 +89,11 @@ pub(crate) fn said(answer: &Answer) -> String {
             opened.expires_in.as_micros()
         ),
         Answer::KeptAlive(kept) => {
-            let lost: Vec<String> =
-                kept.lost.iter().map(|lost| format!("{} {}", lost.name, lost.token)).collect();
+            let lost = kept.lost.iter().map(|lost| {
+                let force = told_force(lost.reason.force());
+                format!("{} {}{force}", lost.name, lost.token)
+            });
+            let lost: Vec<String> = lost.collect();
             format!("kept alive {} lost {lost:?}", kept.ttl.as_micros())
         }
         Answer::SessionEnded(ended) => {
@@ -146,12 +149,13 @@ fn said_refusal(refusal: &Refusal) -> String {
         Refusal::Lost(lost) => {
             let reason = match &lost.reason {
                 LostReason::Expired => "Expired",
-                LostReason::SessionEnded => "SessionEnded",
+                LostReason::SessionEnded(_) => "SessionEnded",
                 LostReason::HandedOver => "HandedOver",
-                LostReason::Broken { .. } => "Broken",
+                LostReason::Broken(_) => "Broken",
                 LostReason::Unknown => "Unknown",
             };
-            format!("lost {reason} {:?} {}", lost.token, lost.ended_ago.as_micros())
+            let force = told_force(lost.reason.force());
+            format!("lost {reason}{force} {:?} {}", lost.token, lost.ended_ago.as_micros())
         }
         Refusal::SessionEnded(end) => format!("session ended {end:?}"),
         Refusal::OutOfReach => "out of reach".into(),
@@ -160,6 +164,10 @@ fn said_refusal(refusal: &Refusal) -> String {
         Refusal::DuplicateName(name) => format!("named twice {name}"),
         Refusal::Invalid { field, .. } => format!("invalid {field}"),
     }
+}
+
+pub(super) fn told_force(force: Option<&Force>) -> String {
+    force.map(|force| format!(" by {} {:?}", force.by, force.reason)).unwrap_or_default()
 }
 
 fn said_held(held: &HeldBy) -> String {

@@ -66,8 +66,10 @@ impl Naive {
         let session = self.sessions.iter_mut().find(|s| s.id == handle.id).expect("it lives");
         let told_for = session.ttl * 2;
         session.lost.retain(|(at, ..)| now.since(*at) <= told_for);
-        let lost: Vec<String> =
-            session.lost.iter().map(|(_, name, token)| format!("{name} {token}")).collect();
+        let lost = session.lost.iter().map(|(_, name, token, force)| {
+            format!("{name} {token}{}", said::told_force(force.as_ref()))
+        });
+        let lost: Vec<String> = lost.collect();
         Ok(format!("kept alive {} lost {lost:?}", session.ttl.as_micros()))
     }
 
@@ -91,18 +93,24 @@ impl Naive {
                 return Err("not found session".into());
             }
             EndedBy::Itself(_) => SessionEnd::Closed,
-            EndedBy::Operator { .. } => SessionEnd::Broken,
+            EndedBy::Operator { reason, .. } => {
+                SessionEnd::Broken(Force { by: end.caller.key.clone(), reason: reason.clone() })
+            }
         };
         let (released, cancelled) = self.close(end.id, how);
         Ok(format!("session ended {released} {cancelled}"))
     }
 
     pub(super) fn close(&mut self, id: SessionId, how: SessionEnd) -> (usize, usize) {
-        let ended = match how {
+        let ended = match &how {
             SessionEnd::Closed => Ended::Released,
             _ => Ended::SessionEnded,
         };
+        if let SessionEnd::Broken(force) = &how {
+            self.force = Some(force.clone());
+        }
         let counts = self.end_tickets_of(id, ended, &format!("session ended {how:?}"));
+        self.force = None;
         let place = self.sessions.iter().position(|session| session.id == id).expect("it lives");
         let session = self.sessions.remove(place);
         if let Some(scope) = session.opened_by {

@@ -90,7 +90,7 @@ impl World {
                     told_reason(&lost.reason)
                 )
             }
-            Refusal::SessionEnded(end) => format!("session ended: {}", told_end(*end)),
+            Refusal::SessionEnded(end) => format!("session ended: {}", told_end(end)),
             Refusal::OutOfReach => "out of reach".into(),
             Refusal::NotFound { what } => format!("no such {what}"),
             Refusal::Limit(denied) => format!("limit: {} {}", denied.limit, denied.max),
@@ -138,7 +138,7 @@ impl World {
     pub(super) fn told_change(&self, change: &Change) -> String {
         match change {
             Change::SessionEnded { id, reason, .. } => {
-                format!("session {} ended: {}", self.session_label(*id), told_end(*reason))
+                format!("session {} ended: {}", self.session_label(*id), told_end(reason))
             }
             Change::Lock(change) => {
                 let mut told = format!("{} {}", change.name, told_action(change.action));
@@ -244,7 +244,7 @@ fn told_claim(claim: Claim) -> String {
 }
 
 fn told_recall(recall: &Recall) -> String {
-    format!(", recalled within {} \"{}\"", seconds(recall.within), recall.reason)
+    format!(", recalled within {} by {} \"{}\"", seconds(recall.within), recall.by, recall.reason)
 }
 
 fn told_released(released: &Released) -> String {
@@ -284,11 +284,16 @@ fn told_kept_alive(kept: &KeptAlive) -> String {
 fn told_reason(reason: &LostReason) -> String {
     match reason {
         LostReason::Expired => "expired".into(),
-        LostReason::SessionEnded => "session ended".into(),
-        LostReason::Broken { by, reason } => format!("broken by {by} \"{reason}\""),
+        LostReason::SessionEnded(None) => "session ended".into(),
+        LostReason::SessionEnded(Some(force)) => format!("session ended{}", told_force(force)),
+        LostReason::Broken(force) => format!("broken{}", told_force(force)),
         LostReason::HandedOver => "handed over".into(),
         LostReason::Unknown => "unknown".into(),
     }
+}
+
+fn told_force(force: &Force) -> String {
+    format!(" by {} \"{}\"", force.by, force.reason)
 }
 
 fn told_ended(ended: Ended) -> &'static str {
@@ -304,12 +309,12 @@ fn told_ended(ended: Ended) -> &'static str {
     }
 }
 
-fn told_end(end: SessionEnd) -> &'static str {
+fn told_end(end: &SessionEnd) -> String {
     match end {
-        SessionEnd::Expired => "expired",
-        SessionEnd::Closed => "closed",
-        SessionEnd::Broken => "broken",
-        SessionEnd::Unknown => "unknown",
+        SessionEnd::Expired => "expired".into(),
+        SessionEnd::Closed => "closed".into(),
+        SessionEnd::Broken(force) => format!("broken{}", told_force(force)),
+        SessionEnd::Unknown => "unknown".into(),
     }
 }
 

@@ -107,6 +107,30 @@ async fn an_operator_ends_a_session_with_a_reason() {
     assert_eq!(api.post(&end, json!({"reason": "host died"})).await.json["released"], 1);
     let late = api.post(&format!("/v1/sessions/{id}/keepalive"), json!({"session": handle})).await;
     assert_eq!((late.code(), &late.json["reason"]), ((410, "session_ended"), &json!("broken")));
+    assert_eq!((&late.json["by"], &late.json["why"]), (&json!("api-key"), &json!("host died")));
+}
+
+#[tokio::test]
+async fn who_loses_a_grant_hears_who_ended_it_and_why() {
+    let api = Api::start().await;
+    let (id, handle) = api.session().await;
+    let in_session = api.post("/v1/locks/a/acquire", json!({"session": handle})).await.json;
+    let alone = api.post("/v1/locks/b/acquire", json!({"ttl": 60})).await.json;
+    api.post(&format!("/v1/sessions/{id}/end"), json!({"reason": "host died"})).await;
+    api.post("/v1/locks/b/break", json!({"any": true, "reason": "host died"})).await;
+    for (lock, lease, reason) in
+        [("a", &in_session["lease"], "session_ended"), ("b", &alone["lease"], "broken")]
+    {
+        let lost = api.post(&format!("/v1/locks/{lock}/renew"), json!({"lease": lease})).await;
+        assert_eq!(lost.code(), (410, "lost"));
+        assert_eq!(lost.json["reason"], reason);
+        assert_eq!((&lost.json["by"], &lost.json["why"]), (&json!("api-key"), &json!("host died")));
+    }
+    let both = json!({"leases": [in_session["lease"], alone["lease"]]});
+    let results = api.post("/v1/release", both).await.json["results"].clone();
+    for result in results.as_array().unwrap() {
+        assert_eq!((&result["by"], &result["why"]), (&json!("api-key"), &json!("host died")));
+    }
 }
 
 #[tokio::test]
@@ -120,14 +144,12 @@ async fn a_keep_alive_tells_what_was_lost_and_what_is_recalled() {
     api.post("/v1/locks/b/recall", json!({"within": 30, "reason": "please"})).await;
     let kept =
         api.post(&format!("/v1/sessions/{id}/keepalive"), json!({"session": handle})).await.json;
-    assert_eq!(
-        (&kept["lost"][0]["name"], &kept["lost"][0]["reason"]),
-        (&json!("a"), &json!("broken"))
-    );
-    assert_eq!(
-        (&kept["recalled"][0]["name"], &kept["recalled"][0]["reason"]),
-        (&json!("b"), &json!("please"))
-    );
+    let lost = &kept["lost"][0];
+    assert_eq!((&lost["name"], &lost["reason"]), (&json!("a"), &json!("broken")));
+    assert_eq!((&lost["by"], &lost["why"]), (&json!("api-key"), &json!("r")));
+    let recalled = &kept["recalled"][0];
+    assert_eq!((&recalled["name"], &recalled["reason"]), (&json!("b"), &json!("please")));
+    assert_eq!(recalled["by"], "api-key");
 }
 
 /// The events of a stream, one by one: its chunks may have several.
@@ -178,6 +200,7 @@ async fn a_session_hears_at_once_what_happens_to_it() {
         ("recalled", &json!("b"), &json!("please"))
     );
     assert!(data["within"].as_f64().unwrap() > 20.0);
+    assert_eq!(data["by"], "api-key");
     api.take("of-another").await;
     api.post("/v1/locks/a/break", json!({"any": true, "reason": "r"})).await;
     let (event, data) = heard.next().await.unwrap();
@@ -185,9 +208,14 @@ async fn a_session_hears_at_once_what_happens_to_it() {
         (event.as_str(), &data["name"], &data["reason"]),
         ("lost", &json!("a"), &json!("broken"))
     );
-    api.post(&format!("/v1/sessions/{id}/end"), json!({"reason": "r"})).await;
-    assert_eq!(heard.next().await.unwrap().0, "lost");
-    assert_eq!(heard.next().await.unwrap(), ("ended".to_owned(), json!({"reason": "broken"})));
+    assert_eq!((&data["by"], &data["why"]), (&json!("api-key"), &json!("r")));
+    api.post(&format!("/v1/sessions/{id}/end"), json!({"reason": "host died"})).await;
+    let (event, data) = heard.next().await.unwrap();
+    assert_eq!((event.as_str(), &data["reason"]), ("lost", &json!("session_ended")));
+    assert_eq!((&data["by"], &data["why"]), (&json!("api-key"), &json!("host died")));
+    let (event, data) = heard.next().await.unwrap();
+    let ended = json!({"reason": "broken", "by": "api-key", "why": "host died"});
+    assert_eq!((event.as_str(), data), ("ended", ended));
     assert!(heard.next().await.is_none(), "the stream is over with the session");
 }
 

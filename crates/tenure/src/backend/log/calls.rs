@@ -147,6 +147,8 @@ impl LogBackend {
                 recall: None,
                 code: answer.err().map(|failure| code(&failure)),
                 reason: None,
+                by: None,
+                why: None,
             }
         };
         // The log writes what arrives together together.

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tenure_api::{ChangeEvent, LostEvent, RecalledEvent, Seconds};
-use tenure_core::{Action, Change, LockChange, Prefix, SessionId};
+use tenure_api::{ChangeEvent, LostEvent};
+use tenure_core::{Action, Change, LockChange, Prefix, RecalledGrant, SessionId};
 use tenure_log::{Cursor, Event, Subscription};
 
 use super::{LogBackend, session_end};
@@ -50,8 +50,7 @@ impl LogBackend {
         let view = self.read(|machine| machine.lock(&name)).await.ok()?;
         let holder = view.holders.into_iter().find(|view| view.holder.token == token)?;
         let recall = holder.recall?;
-        let within = Seconds(recall.within);
-        Some(SessionEvent::Recalled(RecalledEvent { name, token, within, reason: recall.reason }))
+        Some(SessionEvent::Recalled(RecalledGrant { name, token, recall }.into()))
     }
 
     /// Changes of names that begin with `prefix`, after a place.

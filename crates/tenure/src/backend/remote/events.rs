@@ -134,7 +134,7 @@ fn session_event(event: &Event) -> Option<SessionEvent> {
         }
         "ended" => {
             let ended = serde_json::from_str::<EndedEvent>(&event.data).ok()?;
-            Some(SessionEvent::Ended(ended.reason.into()))
+            Some(SessionEvent::Ended(ended.into()))
         }
         _ => None,
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use tenure_api::{Code, Problem, SessionEndName};
+use tenure_api::{Code, EndedEvent, LostName, Problem, SessionEndName};
 use tenure_core::Permits;
 
 use crate::backend::{Denied, Failure};
-use crate::error::{Cycle, Held, LossReason, Refusal, SessionEnd};
+use crate::error::{Cycle, Force, Held, LossReason, Refusal, SessionEnd};
 
 /// The header of that name, in seconds.
 pub(super) fn retry_after(headers: &HeaderMap) -> Duration {
@@ -55,7 +55,7 @@ fn denied(problem: &Problem) -> Option<Denied> {
         Code::CapacityMismatch => Denied::CapacityMismatch(problem.permits.unwrap_or(Permits::ONE)),
         Code::RequestFinished => Denied::Finished(problem.ended?),
         Code::Lost => Denied::Lost(loss_reason(problem)),
-        Code::SessionEnded => Denied::SessionEnded(session_end(problem.reason.as_deref())),
+        Code::SessionEnded => Denied::SessionEnded(session_end(problem)),
         _ => return None,
     })
 }
@@ -74,28 +74,31 @@ fn held(problem: &Problem) -> Held {
 }
 
 fn loss_reason(problem: &Problem) -> LossReason {
-    match problem.reason.as_deref() {
-        Some("expired") => LossReason::Expired,
-        Some("session_ended") => LossReason::SessionEnded,
-        Some("broken") => LossReason::Broken { by: problem.by.clone() },
-        Some("handed_over") => LossReason::HandedOver,
-        _ => LossReason::Unknown,
+    let name = problem.reason.as_deref().map_or(LostName::Unknown, LostName::named);
+    LossReason::told(name, force(problem))
+}
+
+fn session_end(problem: &Problem) -> SessionEnd {
+    let name = problem.reason.as_deref().map_or(SessionEndName::Unknown, SessionEndName::named);
+    session_ended(name, force(problem))
+}
+
+fn session_ended(name: SessionEndName, force: Force) -> SessionEnd {
+    match name {
+        SessionEndName::Expired | SessionEndName::NodeDead => SessionEnd::Expired,
+        SessionEndName::Closed => SessionEnd::Closed,
+        SessionEndName::Broken => SessionEnd::Broken(force),
+        SessionEndName::Unknown | SessionEndName::Other => SessionEnd::Unknown,
     }
 }
 
-/// The reason of a session's end by its name.
-fn session_end(reason: Option<&str>) -> SessionEnd {
-    match reason {
-        Some("expired" | "node_dead") => SessionEnd::Expired,
-        Some("closed") => SessionEnd::Closed,
-        Some("broken") => SessionEnd::Broken,
-        _ => SessionEnd::Unknown,
-    }
+fn force(problem: &Problem) -> Force {
+    Force::told(problem.by.as_ref(), problem.why.as_ref())
 }
 
-impl From<SessionEndName> for SessionEnd {
-    fn from(name: SessionEndName) -> Self {
-        session_end(Some(name.as_str()))
+impl From<EndedEvent> for SessionEnd {
+    fn from(ended: EndedEvent) -> Self {
+        session_ended(ended.reason, Force::told(ended.by, ended.why))
     }
 }
 

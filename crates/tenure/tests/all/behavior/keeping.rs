@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure::api::ActionName;
-use tenure::{Error, LossReason, State, Tenure, Whose};
+use tenure::{Error, LossReason, SessionEnd, State, Tenure, Whose};
 
 use crate::world::{KEY, World, soon, until, watch};
 
@@ -17,8 +17,22 @@ pub(crate) async fn a_broken_grant_is_lost_at_once(world: World) {
     assert_eq!(broken.unwrap().broken, 1);
     // Keep-alives come every 5 s: this is faster.
     let loss = tokio::time::timeout(Duration::from_secs(3), lost).await.expect("at once");
-    assert!(matches!(loss.reason, LossReason::Broken { .. }), "{loss}");
+    let LossReason::Broken(force) = &loss.reason else { panic!("{loss}") };
+    assert_eq!((force.by.is_some(), force.why.as_deref()), (true, Some("host died")));
     assert_eq!(grant.state(), State::Lost(loss));
+}
+
+pub(crate) async fn who_ended_a_session_and_why_is_told_by_what_it_held(world: World) {
+    let session = world.tenure.session(Duration::from_secs(30)).await.unwrap();
+    let grant = world.tenure.lock("a").in_session(&session).acquire().await.unwrap();
+    let other = world.another().await;
+    other.admin().end_session(session.id(), "host died").await.unwrap();
+    let LossReason::Broken(force) = soon(grant.lost()).await.reason else { panic!("was ended") };
+    assert_eq!((force.by.is_some(), force.why.as_deref()), (true, Some("host died")));
+    let SessionEnd::Broken(same) = soon(session.ended()).await else { panic!("was ended") };
+    assert_eq!(same, force);
+    let late = session.keep_alive().await.unwrap_err();
+    assert_eq!(late, Error::SessionEnded(SessionEnd::Broken(force)));
 }
 
 pub(crate) async fn protected_work_is_dropped_when_the_grant_is_lost(world: World) {
@@ -50,6 +64,7 @@ pub(crate) async fn a_recall_reaches_the_holder(world: World) {
     assert_eq!(asked, 1);
     let recall = tokio::time::timeout(Duration::from_secs(3), recalled).await.expect("at once");
     assert_eq!(recall.reason, "deploy first, please");
+    assert!(recall.by.is_some());
     assert!(recall.within <= within && recall.within > within / 2, "{:?}", recall.within);
     assert!(matches!(grant.state(), State::Held { .. }), "nothing is taken");
 }
