@@ -2,14 +2,14 @@
 
 use super::acquire::{check_at_most, check_ttl};
 use super::record::{Kind, Ticket, TicketLife, Upgrade};
-use super::request::{Remembered, RequestState};
+use super::request::{MADE, Remembered, RequestState};
 use super::{Decided, Machine, Told, invalid, refuse};
-use crate::answer::{Answer, Ended, HeldBy, Queued, Refusal};
+use crate::answer::{Answer, Ended, HeldBy, Queued, Refusal, Released};
 use crate::change::{Action, Settled};
 use crate::command::{Claim, Convert, HandOver, Life, RequestName};
 use crate::id::{RequestKey, TicketId};
 use crate::limits;
-use crate::text::LockName;
+use crate::text::{LockName, RequestId};
 
 impl Machine {
     pub(super) fn convert(&mut self, convert: &Convert) -> Decided<Answer> {
@@ -35,6 +35,9 @@ impl Machine {
     /// At once, and with the same token: what others were promised does not change.
     fn downgrade(&mut self, id: TicketId, name: &LockName) {
         self.set_claim(id, name, Claim::Shared);
+        if let Some(extra) = &mut self.ticket_mut(id).extra {
+            extra.upgraded.retain(|(upgraded, _)| upgraded != name);
+        }
         self.tell(id, name, Action::Converted, Told::default());
         self.pump([name.clone()]);
     }
@@ -112,7 +115,7 @@ impl Machine {
         let now = self.state.now;
         Queued {
             ticket: upgrade_id,
-            request: self.request_shown(upgrade.ticket),
+            request: self.upgrade_request(upgrade.ticket, upgrade_id),
             position: 1,
             queue_length: self.state.locks[&upgrade.name].queue_length(),
             waited: now.since(upgrade.arrived_at),
@@ -128,8 +131,45 @@ impl Machine {
         let id = self.state.upgrades[&upgrade_id].ticket;
         self.drop_upgrade(upgrade_id);
         self.become_exclusive(id, name);
+        self.ticket_mut(id).extra().upgraded.push((name.clone(), upgrade_id));
         let outcome = Settled::Granted(Box::new(self.granted(id)));
         self.settle(upgrade_id, outcome);
+    }
+
+    /// The id of an upgrade that waits. It is not the grant's: who gives it up keeps the shared grant. Of the grant's
+    /// number, so that it is found after the wait, too, and of its lease, so that only its holder can know it.
+    fn upgrade_request(&self, id: TicketId, upgrade_id: TicketId) -> RequestId {
+        let lease = self.ticket(id).lease.hash();
+        let secret = RequestKey::of(&[b"upgrade", &lease, &upgrade_id.0.to_le_bytes()]);
+        RequestId::made(format!("{MADE}{}.{}-{}", id.0, upgrade_id.0, secret.letters()))
+    }
+
+    /// The live grant and the upgrade behind an id that an upgrade was told.
+    pub(super) fn upgrade_made(&self, text: &RequestId) -> Option<(TicketId, TicketId)> {
+        let (grant, upgrade) =
+            text.as_str().strip_prefix(MADE)?.split_once('-')?.0.split_once('.')?;
+        let (id, upgrade_id) = (TicketId(grant.parse().ok()?), TicketId(upgrade.parse().ok()?));
+        let lives = self.state.tickets.contains_key(&id);
+        (lives && self.upgrade_request(id, upgrade_id) == *text).then_some((id, upgrade_id))
+    }
+
+    /// Gives up an upgrade, in whatever state it is: it waits no more, or what it got is shared again. The grant stays.
+    pub(super) fn cancel_upgrade(&mut self, id: TicketId, upgrade_id: TicketId) -> Released {
+        let upgraded = self.ticket(id).extra.as_ref().map(|extra| extra.upgraded.as_slice());
+        let done = upgraded.unwrap_or_default().iter().find(|(_, by)| *by == upgrade_id);
+        if let Some((name, _)) = done.cloned() {
+            self.downgrade(id, &name);
+        } else if self.state.upgrades.contains_key(&upgrade_id) {
+            self.leave(upgrade_id);
+        }
+        let ticket = self.ticket(id);
+        Released {
+            released: false,
+            cancelled: true,
+            depth: ticket.depth,
+            held_for: ticket.held_for(self.state.now),
+            locks: vec![],
+        }
     }
 
     /// An exclusive grant is a new one: it has a new token.
@@ -290,6 +330,7 @@ impl Machine {
             extra.named = false;
             extra.leaves_at = None;
             extra.recalls.clear();
+            extra.upgraded.clear();
         }
         heir
     }

@@ -443,6 +443,8 @@ pub(super) struct Extra {
     pub(super) at_least: Duration,
     /// At most one for each lock.
     pub(super) recalls: Vec<RecallRecord>,
+    /// The upgrade by which each lock became exclusive, so that whoever gives that request up gets back to shared.
+    pub(super) upgraded: Vec<(LockName, TicketId)>,
 }
 
 /// A request to give back soon.

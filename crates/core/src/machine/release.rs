@@ -112,6 +112,7 @@ impl Machine {
         }
         if let Some(extra) = &mut self.ticket_mut(id).extra {
             extra.recalls.retain(|recall| !names.contains(&recall.name));
+            extra.upgraded.retain(|(name, _)| !names.contains(name));
         }
         self.index_ticket(id);
         self.pump(names.iter().cloned());
@@ -191,6 +192,9 @@ impl Machine {
         }
         if let Some(id) = self.ticket_made(&cancel.request) {
             return Ok(Answer::Released(self.cancel_entry(id, None)));
+        }
+        if let Some((id, upgrade_id)) = self.upgrade_made(&cancel.request) {
+            return Ok(Answer::Released(self.cancel_upgrade(id, upgrade_id)));
         }
         if cancel.names.is_empty() && !self.is_numbered(cancel) {
             return Err(super::invalid(

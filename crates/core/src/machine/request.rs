@@ -14,7 +14,7 @@ use crate::text::{KeyName, LockName, RequestId};
 use crate::time::Time;
 
 /// Marks the ids of requests that the machine named.
-const MADE: &str = "srv-";
+pub(super) const MADE: &str = "srv-";
 
 /// Requests by their id in its scope. In memory for as long as the grant or place exists, and an hour longer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -361,3 +361,22 @@ async fn a_waiter_goes_when_its_key_runs_out() {
     let refused = api.post_as(&brief, "/v1/locks/a/acquire", body).await;
     assert_eq!(refused.code(), (401, "unauthenticated"), "{}", refused.text);
 }
+
+#[tokio::test]
+async fn an_upgrade_that_waits_is_given_up_without_its_grant() {
+    let api = Api::start().await;
+    let shared = json!({"mode": "shared", "ttl": 60, "request_id": "request-1"});
+    let lease = api.post("/v1/locks/a/acquire", shared).await.json["lease"].clone();
+    api.post("/v1/locks/a/acquire", json!({"mode": "shared", "ttl": 60})).await;
+    let upgrade = json!({"lease": lease, "mode": "exclusive", "wait": 60, "hold": 0});
+    let waiting = api.post("/v1/locks/a/convert", upgrade.clone()).await;
+    assert_eq!(waiting.code(), (409, "waiting"));
+    let id = &waiting.json["request_id"];
+    assert_ne!(id, "request-1", "the grant has that one");
+    let again = api.post("/v1/locks/a/convert", upgrade).await;
+    assert_eq!((again.code(), &again.json["request_id"]), ((409, "waiting"), id));
+    let given_up = api.post("/v1/locks/a/release", json!({"request_id": id})).await.json;
+    assert_eq!((&given_up["released"], &given_up["cancelled"]), (&json!(false), &json!(true)));
+    let lock = api.get("/v1/locks/a").await.json;
+    assert_eq!((&lock["queue_length"], lock["holders"].as_array().unwrap().len()), (&json!(0), 2));
+}
