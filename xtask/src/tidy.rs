@@ -30,7 +30,7 @@ const RULES: [(&str, Rule); 10] = [
     ("one crypto library", arrows::forbidden_packages),
     ("every crate is on the map", prose::unmapped_crates),
     ("every guarantee has its tests", prose::unproven_guarantees),
-    ("every route is documented", prose::undocumented_routes),
+    ("every route and every event is documented", prose::undocumented),
     ("pages have one title and no dead link", prose::broken_pages),
 ];
 

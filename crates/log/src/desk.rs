@@ -122,7 +122,7 @@ impl Desk {
             return;
         }
         if inner.later >= LATER_MAX {
-            tracing::warn!(max = LATER_MAX, "a command that nobody waits for was dropped");
+            tracing::warn!(event = "command_dropped", max = LATER_MAX, "nobody waited for it");
             return;
         }
         inner.later += 1;

@@ -132,7 +132,7 @@ impl Node {
         self.begin_stop();
         let mut ended = self.ended.clone();
         if tokio::time::timeout(STOP_MAX, ended.wait_for(|ended| *ended)).await.is_err() {
-            tracing::error!("the disk does not answer: stopping without it");
+            tracing::error!(event = "stop_forced", "the disk does not answer: stopping without it");
             self.alarm.stop();
             drop(tokio::time::timeout(STOP_MAX, ended.wait_for(|ended| *ended)).await);
         }
@@ -241,7 +241,7 @@ fn on_disk(
         return Err(OpenError::Damaged { file, offset: 0, why });
     }
     for damaged in &found.damaged {
-        tracing::warn!(%damaged, "the log makes up for a damaged snapshot");
+        tracing::warn!(event = "snapshot_damaged", %damaged, "the log makes up for it");
         if let OpenError::Damaged { file, .. } = damaged {
             let path = dir.clone();
             snapshot::remove(&*disk, file).map_err(|error| OpenError::Io {
@@ -309,7 +309,7 @@ fn run_log(parts: Parts, stopping: Arc<AtomicBool>, started: oneshot::Sender<Res
         drop(started.send(Ok(())));
         Proposer::new(raft.clone(), shared, stopping, snapshot_log_bytes, stamp).run().await;
         if let Err(error) = raft.shutdown().await {
-            tracing::error!(%error, "the log did not end well");
+            tracing::error!(event = "log_not_closed", %error);
         }
     });
     // A snapshot that is being written is not waited for; it is complete or not there.

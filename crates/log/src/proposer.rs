@@ -78,7 +78,7 @@ impl Proposer {
         let ran = self.serve().await;
         if ran == Err(Ended) {
             if !self.alarm.is_stopping() {
-                tracing::error!("the log ended by itself: this node serves no more");
+                tracing::error!(event = "log_ended", "by itself: this node serves no more");
             }
             self.alarm.health.change(|troubles| troubles.stalled = true);
             self.alarm.desk.close();
@@ -194,7 +194,7 @@ impl Proposer {
                 Ok(())
             }
             Err(RaftError::Fatal(error)) => {
-                tracing::debug!(%error, "the log ended");
+                tracing::debug!(event = "log_ended", %error);
                 refuse(callers, SubmitError::Unknown);
                 Err(Ended)
             }

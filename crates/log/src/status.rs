@@ -156,7 +156,8 @@ impl Health {
             changed
         });
         if before.reason() != reason {
-            tracing::info!(ready = reason.is_none(), reason = reason.map(Reason::as_str), "status");
+            let (ready, reason) = (reason.is_none(), reason.map(Reason::as_str));
+            tracing::info!(event = "log_status", ready, reason);
         }
     }
 

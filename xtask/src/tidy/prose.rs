@@ -8,6 +8,7 @@ use super::tree::{File, Tree};
 const MAP: &str = "ARCHITECTURE.md";
 const GUARANTEES: &str = "docs/guarantees.md";
 const ROUTES: &str = "docs/http-api.md";
+const OPERATING: &str = "docs/operating.md";
 /// Guarantees are numbered from 1 to this.
 const GUARANTEES_LAST: usize = 12;
 /// What a section says whose subject is not built yet.
@@ -49,8 +50,39 @@ pub(super) fn unproven_guarantees(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Routes of the server that the reference does not show.
-pub(super) fn undocumented_routes(tree: &Tree) -> Vec<Finding> {
+/// Routes that the reference does not show, events that the operators' page does not show, and log lines without one.
+pub(super) fn undocumented(tree: &Tree) -> Vec<Finding> {
+    [undocumented_routes(tree), undocumented_events(tree)].concat()
+}
+
+fn undocumented_events(tree: &Tree) -> Vec<Finding> {
+    let page = tree.file(OPERATING).map_or("", |file| file.text.as_str());
+    let mut findings = Vec::new();
+    let speakers = ["crates/log/src/", "crates/server/src/"];
+    for file in tree.rust().filter(|file| speakers.iter().any(|at| file.path.starts_with(at))) {
+        for line in file.text.split("tracing::").skip(1).filter_map(log_line) {
+            let Some(rest) = line.strip_prefix("event") else {
+                findings.push(format!("{}: begin each log line with its `event`", file.path));
+                continue;
+            };
+            // One that is in a variable is found where it is written.
+            let name = rest.strip_prefix(" = \"").and_then(|rest| rest.split('"').next());
+            if name.is_some_and(|name| !page.contains(&format!("`{name}`"))) {
+                let name = name.unwrap_or_default();
+                findings.push(format!("{OPERATING}: document the event `{name}`"));
+            }
+        }
+    }
+    findings
+}
+
+/// What is said in a log line, if that is what follows.
+fn log_line(rest: &str) -> Option<&str> {
+    let levels = ["error!(", "warn!(", "info!(", "debug!("];
+    levels.iter().find_map(|level| rest.strip_prefix(level)).map(str::trim_start)
+}
+
+fn undocumented_routes(tree: &Tree) -> Vec<Finding> {
     let page = tree.file(ROUTES).map_or("", |file| file.text.as_str());
     let server = tree.rust().filter(|file| file.path.starts_with("crates/server/src/"));
     let routes: BTreeSet<&str> = server.flat_map(|file| routes(&file.text)).collect();

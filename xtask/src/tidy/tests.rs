@@ -158,7 +158,18 @@ fn a_route_without_documentation_is_found() {
     let code = "#[utoipa::path(get, path = \"/v1/stats\")]\n#[utoipa::path(\n    post, path = \"/v1/drain\")]";
     let tree =
         tree(&[("crates/server/src/routes.rs", code), ("docs/http-api.md", "| GET `/v1/stats` |")]);
-    finds(&prose::undocumented_routes(&tree), &["docs/http-api.md: document `/v1/drain`"]);
+    finds(&prose::undocumented(&tree), &["docs/http-api.md: document `/v1/drain`"]);
+}
+
+#[test]
+fn an_event_that_operators_cannot_look_up_is_found_and_so_is_a_line_without_one() {
+    let code = "tracing::info!(event = \"known\"); tracing::warn!(\n    event = \"new\", 1);\n\
+                tracing::info!(event, x); use tracing::Level; tracing::error!(\"plain\");";
+    let tree = tree(&[("crates/log/src/a.rs", code), ("docs/operating.md", "| `known` | info |")]);
+    finds(
+        &prose::undocumented(&tree),
+        &["docs/operating.md: document the event `new`", "crates/log/src/a.rs: begin each"],
+    );
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Shared {
                 Job::Remove(name) => {
                     if let Err(error) = self.disk.remove(&name) {
                         self.alarm.meters.failed(Operation::Purge);
-                        tracing::warn!(%name, %error, "cannot remove an old segment");
+                        tracing::warn!(event = "segment_kept", %name, %error, "cannot remove it");
                     }
                 }
                 Job::Prepare { number, from } => self.prepare(number, from),
@@ -176,7 +176,7 @@ impl Shared {
             }
             Err(error) => {
                 self.alarm.meters.failed(Operation::Prepare);
-                tracing::error!(%error, "cannot make the next segment of the log");
+                tracing::error!(event = "segment_not_made", %error, "trying again");
                 bench.failing = true;
                 if is_full(&error) {
                     self.alarm.health.change(|troubles| troubles.full = true);

@@ -252,11 +252,8 @@ impl Reader<'_> {
             return Err(self.damaged(number, offset, why));
         }
         if bytes.get(offset..).is_some_and(|rest| rest.starts_with(b"TnFr")) {
-            tracing::warn!(
-                segment = number,
-                offset,
-                "the last write never ended: dropped, nobody was told of it"
-            );
+            let why = "the last write never ended, and nobody was told of it";
+            tracing::warn!(event = "log_tail_dropped", segment = number, offset, why);
         }
         Ok(())
     }
