@@ -72,8 +72,7 @@ fn acquire(name: &str) -> (Lease, Command) {
     let mut dice = [0; 32];
     getrandom::fill(&mut dice).expect("the system has random numbers");
     let lease = Lease::from_random(dice);
-    let wanted =
-        Acquire { lease: LeaseRecord::Plain(lease), ..Acquire::exclusive(name, TTL) };
+    let wanted = Acquire { lease: LeaseRecord::Plain(lease), ..Acquire::exclusive(name, TTL) };
     (lease, Command::Acquire(Box::new(wanted)))
 }
 
