@@ -47,8 +47,6 @@ pub struct Config {
     pub changes_kept: Duration,
     /// How logs are written.
     pub log: LogConfig,
-    /// How long holders may renew after the signal to stop.
-    pub drain: Duration,
     /// What requests are answered by.
     pub settings: Settings,
     /// The file it came from, if any.
@@ -64,6 +62,8 @@ pub struct Settings {
     pub name: String,
     /// How long one answer may wait unless the request says less or more.
     pub hold: Duration,
+    /// How long holders may renew after the word to stop, unless that says otherwise.
+    pub drain: Duration,
     /// Held answers at once; beyond: 503 `overloaded`.
     pub waiters_max: usize,
     /// Sessions at once; beyond: 429 `limit`.

@@ -15,6 +15,7 @@ mod taking;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use answer::name;
 pub use command_line::{BadLine, CommandLine};
 pub use program::{Surroundings, config, run};
 pub(crate) use query::redact;

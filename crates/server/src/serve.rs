@@ -138,7 +138,7 @@ async fn serve_until_told(config: Config, lines: Option<Lines>) -> Exit {
     };
     greeting::print(&greeting_of, &service);
     notify::tell(notify::State::Ready);
-    let obeying = signals.obey(&service, lines, greeting_of.drain);
+    let obeying = signals.obey(&service, lines, greeting_of.settings.drain);
     tokio::select! {
         () = service.run() => {}
         never = obeying => match never {},

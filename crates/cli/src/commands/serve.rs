@@ -156,7 +156,7 @@ fn used(config: &Config) -> Vec<(&'static str, Value)> {
         ("server.hold", seconds(settings.hold)),
         ("server.header_timeout", seconds(connections.header_timeout)),
         ("server.idle_timeout", seconds(connections.idle_timeout)),
-        ("server.drain", seconds(config.drain)),
+        ("server.drain", seconds(settings.drain)),
         ("server.cors_origins", json!(settings.cors_origins)),
         ("tls.cert", tls(|files| Some(&files.cert))),
         ("tls.key", tls(|files| Some(&files.key))),

@@ -109,6 +109,28 @@ fn a_server_that_is_not_there_is_69() {
 }
 
 #[test]
+fn a_server_that_cannot_use_its_data_says_which_way_it_cannot() {
+    let server = Server::start();
+    let serve = |data: &str| {
+        let mut line = server.tenure(["serve", "--listen", "127.0.0.1:0", "--data", data]);
+        run(&mut line)
+    };
+    let in_use = serve("data");
+    assert_eq!(in_use.code, 66, "{}", in_use.stderr);
+    std::fs::create_dir(server.file("spoiled")).unwrap();
+    std::fs::write(server.file("spoiled/log.id"), [7; 8192]).unwrap();
+    let damaged = serve("spoiled");
+    assert_eq!(damaged.code, 65, "{}", damaged.stderr);
+    assert!(damaged.stderr.contains("spoiled/log.id"), "{}", damaged.stderr);
+    std::fs::write(server.file("file"), "").unwrap();
+    let unreachable = serve("file");
+    assert_eq!(unreachable.code, 69, "{}", unreachable.stderr);
+    for refused in [in_use, damaged, unreachable] {
+        assert_eq!((refused.stdout.as_str(), refused.stderr.lines().count()), ("", 1));
+    }
+}
+
+#[test]
 fn a_wrong_key_is_77() {
     let server = Server::start();
     let mut line = server.tenure(["lock", "x", "--", "true"]);

@@ -18,6 +18,10 @@ pub(super) struct File {
     pub(super) keys: Vec<Key>,
     pub(super) doubledutch: DoubleDutch,
     pub(super) log: Log,
+    #[serde(rename = "cluster")]
+    _cluster: Cluster,
+    #[serde(rename = "zmq")]
+    _zmq: Zmq,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +32,9 @@ pub(super) struct Server {
     pub(super) name: Option<String>,
     pub(super) insecure: Option<bool>,
     pub(super) cors_origins: Option<Vec<String>>,
+    // There is none in this version, and without it nothing is missing to clients.
+    #[serde(rename = "dashboard")]
+    _dashboard: Option<bool>,
     pub(super) hold: Option<Span>,
     pub(super) idle_timeout: Option<Span>,
     pub(super) header_timeout: Option<Span>,
@@ -47,6 +54,34 @@ pub(super) struct Tls {
 pub(super) struct Backend {
     pub(super) data: Option<PathBuf>,
     pub(super) durability: Option<String>,
+    #[serde(rename = "store")]
+    _store: Option<String>,
+    #[serde(rename = "node_ttl")]
+    _node_ttl: Option<String>,
+    #[serde(rename = "advertise")]
+    _advertise: Option<String>,
+}
+
+/// A cluster, which this version has none of: a file may name the one node that there is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Cluster {
+    #[serde(rename = "node_id")]
+    _node_id: Option<u64>,
+    #[serde(rename = "peer_listen")]
+    _peer_listen: Option<String>,
+    #[serde(rename = "peers")]
+    _peers: Option<toml::Table>,
+    #[serde(rename = "peer_secret_file")]
+    _peer_secret_file: Option<PathBuf>,
+}
+
+/// The republishing of changes, which this version does not do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Zmq {
+    #[serde(rename = "bind")]
+    _bind: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -19,15 +19,15 @@ use crate::keys::is_in_a_path;
 
 /// Longest time that one answer may wait.
 const HOLD_MAX: Duration = Duration::from_secs(600);
-/// What a later version will know, so that its name is answered better than "unknown".
-const LATER: [(&str, &str); 7] = [
-    ("cluster", ""),
-    ("zmq", ""),
-    ("backend", "store"),
-    ("backend", "node_ttl"),
-    ("backend", "advertise"),
-    ("server", "dashboard"),
-    ("limits", "rows"),
+/// What a later version will know: a file may have it if it is turned off, so that one file serves both.
+const LATER: [(&str, &str, &str); 7] = [
+    ("backend", "store", "a database as the store"),
+    ("backend", "node_ttl", "a database as the store"),
+    ("backend", "advertise", "a database as the store"),
+    ("cluster", "peers", "a cluster of several nodes"),
+    ("cluster", "peer_listen", "a cluster of several nodes"),
+    ("limits", "rows", "tables"),
+    ("zmq", "bind", "ZeroMQ"),
 ];
 
 /// What flags and environment said; `None`: nothing.
@@ -124,14 +124,24 @@ fn read(path: &Path) -> Result<file::File, ConfigError> {
 /// The file's content, or what is wrong with it in words.
 fn parse(text: &str) -> Result<file::File, String> {
     let table: toml::Table = text.parse().map_err(|error| in_one_line(text, &error))?;
-    for (section, key) in LATER {
-        let found = table.get(section).is_some_and(|at| key.is_empty() || at.get(key).is_some());
-        if found {
-            let dot = if key.is_empty() { "" } else { "." };
-            return Err(format!("`{section}{dot}{key}` is not in this version: remove it"));
+    for (section, key, what) in LATER {
+        let value = table.get(section).and_then(|section| section.get(key));
+        if value.is_some_and(|value| !is_off(value)) {
+            return Err(format!("`{section}.{key}`: {what} is not in this version: remove it"));
         }
     }
     toml::from_str(text).map_err(|error| in_one_line(text, &error))
+}
+
+/// Whether a value of a later version asks for nothing.
+fn is_off(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::String(text) => text.is_empty(),
+        toml::Value::Table(table) => table.is_empty(),
+        toml::Value::Array(array) => array.is_empty(),
+        toml::Value::Boolean(on) => !on,
+        _ => false,
+    }
 }
 
 /// What is wrong and where. The library's own words span several lines, which one line of a log cannot show.
@@ -174,7 +184,6 @@ fn resolve(
         connections: connections(&file)?,
         changes_kept: span(file.limits.changes_kept, 3600),
         log: log(&file.log)?,
-        drain: drain(flags, server)?,
         settings: settings(flags, &file)?,
         file: path,
         overrides: flags.clone(),
@@ -413,6 +422,7 @@ fn settings(flags: &Overrides, file: &file::File) -> Result<Settings, ConfigErro
     Ok(Settings {
         name,
         hold,
+        drain: drain(flags, &file.server)?,
         waiters_max: file.limits.waiters.unwrap_or(100_000),
         sessions_max: file.limits.sessions.unwrap_or(100_000),
         durability,

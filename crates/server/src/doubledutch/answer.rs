@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tenure_core::Lease;
 
@@ -74,9 +74,7 @@ impl Answer {
         let mut response =
             (self.status, Json(Signed { servername, body: &self.body })).into_response();
         let headers = response.headers_mut();
-        if let Ok(name) = HeaderValue::from_str(servername) {
-            headers.insert(header::SERVER, name);
-        }
+        name(servername, headers);
         // A GET here changes things and answers secrets.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.retry_after {
@@ -86,6 +84,14 @@ impl Answer {
             headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         response
+    }
+}
+
+/// Puts the server's name into the `Server` header, as the original did with every answer, also to what it had no route
+/// for. A name that no header can hold is in the bodies only.
+pub(crate) fn name(servername: &str, headers: &mut HeaderMap) {
+    if let Ok(name) = HeaderValue::from_str(servername) {
+        headers.insert(header::SERVER, name);
     }
 }
 

@@ -23,7 +23,7 @@ use super::body::Counted;
 use super::cors;
 use super::crowd::{Full, Vitals};
 use crate::app::App;
-use crate::doubledutch::redact;
+use crate::doubledutch::{self, redact};
 use crate::error::Refused;
 use crate::identity::Peer;
 use crate::metrics::{self, Answered, Tally};
@@ -90,6 +90,9 @@ impl Conversation {
         let mut response = self.route(request).await?;
         if let Some(origin) = origin {
             cors::allow(origin, response.headers_mut());
+        }
+        if self.app.settings.doubledutch.enabled {
+            doubledutch::name(&self.app.settings.name, response.headers_mut());
         }
         let is_last = self.vitals.reserve || self.app.drain.is_draining();
         if is_last && version != Version::HTTP_2 {

@@ -18,8 +18,6 @@ use crate::openapi;
 
 /// Locks with the longest queues that are shown.
 const TOP: usize = 10;
-/// How long holders may renew if the request says nothing.
-const DRAIN_DEFAULT: Duration = Duration::from_secs(30);
 /// Longest drain.
 const DRAIN_MAX: Duration = Duration::from_secs(3600);
 /// What this server can do beyond the first version, by name.
@@ -165,7 +163,7 @@ pub(super) async fn drain(mut call: Box<Call>) -> Result<Response, Refused> {
     let within = call::within("within", request.within, Duration::ZERO, DRAIN_MAX)?;
     let stats = call.app.log.read(|machine| machine.stats()).await?;
     let waiters_moved = call.app.metrics.held_answers();
-    let within = within.unwrap_or(DRAIN_DEFAULT);
+    let within = within.unwrap_or(call.app.settings.drain);
     call.app.drain.begin(within);
     tracing::warn!(event = "drain_begun", within = within.as_secs_f64(), by = %caller.name);
     call.ok(&DrainAnswer { waiters_moved, holders_left: stats.grants })

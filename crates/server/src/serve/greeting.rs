@@ -1,7 +1,7 @@
 //! What a person sees who starts a server.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use tenure_log::Durability;
@@ -51,7 +51,9 @@ fn text(config: &Config, service: &Service) -> String {
 fn surroundings(config: &Config, service: &Service, scheme: &str) -> String {
     let mut around = String::new();
     let public = service.doors().iter().find_map(|door| door.address.filter(|_| !door.admin));
-    if let Some(address) = public.filter(|at| is_elsewhere(at) || scheme != "http") {
+    if let Some(address) =
+        public.map(reached_from_here).filter(|at| is_elsewhere(at) || scheme != "http")
+    {
         around += &format!("TENURE_URL={scheme}://{address} ");
     }
     match service.secret() {
@@ -64,7 +66,34 @@ fn surroundings(config: &Config, service: &Service, scheme: &str) -> String {
     around
 }
 
+/// An address that stands for all of this machine's is nowhere to connect to: what stands for the machine itself is.
+fn reached_from_here(address: SocketAddr) -> SocketAddr {
+    let here = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(here, address.port())
+}
+
 /// Whether the command line would not look there by itself.
 fn is_elsewhere(address: &SocketAddr) -> bool {
     *address != SocketAddr::from(([127, 0, 0, 1], PORT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_tried_can_be_connected_to() {
+        for (listens, reached) in [
+            ("0.0.0.0:7420", "127.0.0.1:7420"),
+            ("[::]:80", "[::1]:80"),
+            ("10.0.0.5:7420", "10.0.0.5:7420"),
+        ] {
+            let reached_from_here = reached_from_here(listens.parse().unwrap());
+            assert_eq!(reached_from_here, reached.parse().unwrap(), "{listens}");
+        }
+    }
 }

@@ -70,6 +70,12 @@ async fn every_answer_bears_the_servers_name() {
             answer.head
         );
     }
+    for target in ["/", "/lock", "/getlock/a", "/healthz"] {
+        let answer = server::ask(server.address, "GET", target).await;
+        let head = answer.head.to_lowercase();
+        assert_eq!(answer.status == 404, target != "/healthz", "{target}: {head}");
+        assert!(head.contains("\r\nserver: testserver\r\n"), "{target}: {head}");
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn nothing_said_is_a_server_on_loopback() {
     assert_eq!(config.listen, [Listen::Tcp("127.0.0.1:7420".parse().unwrap())]);
     assert_eq!(config.data, PathBuf::from("./tenure-data"));
     assert_eq!(config.settings.hold, Duration::from_secs(25));
-    assert_eq!(config.drain, Duration::from_secs(30));
+    assert_eq!(config.settings.drain, Duration::from_secs(30));
     assert_eq!(config.settings.durability, Durability::Disk);
 }
 
@@ -31,7 +31,7 @@ fn a_flag_is_over_the_file() {
     let config = resolve(&flags, file, None).unwrap();
     assert_eq!(config.listen[0], Listen::Unix("/run/t.sock".into()));
     assert_eq!(config.listen[1], Listen::Tcp("[::1]:7".parse().unwrap()));
-    assert_eq!(config.drain, Duration::from_secs(300));
+    assert_eq!(config.settings.drain, Duration::from_secs(300));
     assert_eq!(config.settings.name, "a");
     assert_eq!(config.settings.durability, Durability::Memory);
 }
@@ -45,8 +45,32 @@ fn an_unknown_key_stops_the_start_and_names_its_neighbours() {
 
 #[test]
 fn a_key_of_a_later_version_is_told_apart_from_a_typing_error() {
-    assert!(complaint("[cluster]\nnode_id = 1").contains("`cluster` is not in this version"));
     assert!(complaint("[backend]\nstore = \"etcd://x\"").contains("`backend.store`"));
+    assert!(complaint("[zmq]\nbind = \"tcp://127.0.0.1:1\"").contains("ZeroMQ is not in this"));
+    assert!(complaint("[zmq]\nbnid = \"\"").contains("unknown field `bnid`"));
+}
+
+/// The sample that all versions share, with everything in it that any version knows.
+const SAMPLE: &str = include_str!("sample.toml");
+const CLUSTER: &str = r#"
+[cluster]
+node_id          = 1
+peer_listen      = "10.0.0.5:7521"
+peers            = { 1 = "10.0.0.5:7521", 2 = "10.0.0.6:7521", 3 = "10.0.0.7:7521" }
+peer_secret_file = "/etc/tenure/peer-secret"
+"#;
+
+#[test]
+fn the_sample_of_all_versions_is_understood_but_for_what_this_one_cannot_do() {
+    let config = load(SAMPLE).unwrap();
+    assert_eq!((config.listen.len(), config.keys.len()), (2, 2));
+    assert_eq!(config.settings.drain, Duration::from_secs(30));
+    // Who asks for three nodes must not get one.
+    let complaint = complaint(&format!("{SAMPLE}{CLUSTER}"));
+    assert!(
+        complaint.contains("`cluster.peers`") && complaint.contains("remove it"),
+        "{complaint}"
+    );
 }
 
 #[test]

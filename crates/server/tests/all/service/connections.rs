@@ -4,12 +4,40 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::json;
-use tenure_server::Listen;
+use tenure_server::{Exit, Listen, Service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::{closed_after, exchange};
-use crate::fixture::{KEY, Server};
+use crate::fixture::{KEY, Server, config};
+
+#[tokio::test]
+async fn a_socket_that_a_killed_server_left_is_taken_over_and_a_live_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tenure.sock");
+    // Its file stays behind, as after a kill.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let listen = Listen::Unix(path.clone());
+    let _server = Server::start(|config| config.listen.push(listen.clone())).await;
+    UnixStream::connect(&path).await.expect("it is taken over");
+    let mut second = config(&dir, "");
+    second.listen.push(listen);
+    let refused = Service::start(second).await.err().expect("the place is taken");
+    assert_eq!(refused.exit(), Exit::Port, "{refused}");
+    UnixStream::connect(&path).await.expect("the first one still listens there");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("precious");
+    std::fs::write(&path, "text").unwrap();
+    let mut config = config(&dir, "");
+    config.listen.push(Listen::Unix(path.clone()));
+    let refused = Service::start(config).await.err().expect("there is a file");
+    assert_eq!(refused.exit(), Exit::Port, "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"text");
+}
 
 #[tokio::test]
 async fn a_head_that_does_not_end_is_cut_off() {

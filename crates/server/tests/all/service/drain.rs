@@ -49,6 +49,16 @@ async fn a_drain_sends_waiters_away_and_lets_holders_renew_until_they_are_done()
 }
 
 #[tokio::test]
+async fn a_drain_that_names_no_time_takes_the_configured_one() {
+    let server = Server::start(|config| config.settings.drain = Duration::from_secs(7)).await;
+    server.post("/v1/locks/a/acquire", json!({"ttl": 60})).await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(server.post("/v1/drain", json!({})).await.status, StatusCode::OK);
+    let until = server.service.app().drain.until().unwrap() - before;
+    assert!((7.0..27.0).contains(&until.as_secs_f64()), "{until:?}");
+}
+
+#[tokio::test]
 async fn a_drain_ends_when_its_time_is_over_and_what_was_held_is_held_after_it() {
     let server = Server::disk().await;
     let token = server.post("/v1/locks/a/acquire", json!({"ttl": 600})).await.body["token"].clone();
