@@ -131,6 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn who_is_told_to_wait_is_in_no_trouble_any_more() {
+        let (mut course, began) = course(None);
+        let first = course.next(&unavailable(), began, began, 255);
+        for _ in 0..5 {
+            course.next(&unavailable(), began, began, 255);
+        }
+        course.next(&Failure::denied(Denied::Waiting), began, began, 255);
+        assert_eq!(course.next(&unavailable(), began, began, 255), first);
+    }
+
+    #[test]
     fn a_refusal_is_the_answer() {
         let (mut course, began) = course(None);
         let refusal = Failure::Refused(Refusal::field("name", "is wrong"));

@@ -186,11 +186,11 @@ async fn told<T>(mut fate: watch::Receiver<Fate>, pick: impl Fn(&Fate) -> Option
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::error::Force;
 
-    fn holding(promise: Promise) -> Holding {
+    pub(crate) fn holding(promise: Promise) -> Holding {
         let name = LockName::new("a").unwrap();
         let facts = Facts {
             name: name.clone(),

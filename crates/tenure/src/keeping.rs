@@ -9,11 +9,10 @@ use tokio::sync::watch;
 use crate::backend::call::Renew;
 use crate::clock::{Moment, sleep_until};
 use crate::connection::Connection;
-use crate::dice;
 use crate::error::{GrantError, LossReason};
 use crate::holding::{Facts, Holding, Life, Recall};
 use crate::promise::Promise;
-use crate::retry;
+use crate::session;
 use crate::settling;
 
 /// Longest wait for the answer to one renewal.
@@ -60,7 +59,7 @@ async fn renew_while_held(connection: Arc<Connection>, weak: Weak<Holding>, ttl:
             }
             Err(retry_after) => {
                 failures += 1;
-                due = Moment::now() + retry::pause(failures, retry_after, dice::die()).min(ttl / 6);
+                due = session::next_try(ttl, failures, retry_after);
             }
         }
     }
@@ -119,4 +118,20 @@ pub(crate) fn extend(holding: &Holding, new: Promise) {
         return;
     }
     promise.send_modify(|promise| *promise = promise.or(new));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holding::State;
+    use crate::holding::tests::holding;
+
+    #[test]
+    fn a_renewal_that_comes_after_the_promise_gives_nothing_back() {
+        let ten = Duration::from_secs(10);
+        let holding = holding(Promise::of(Moment::now().minus(ten), Duration::ZERO, ten));
+        extend(&holding, Promise::of(Moment::now(), Duration::ZERO, ten));
+        let State::Lost(loss) = holding.state(Moment::now()) else { panic!("it came too late") };
+        assert_eq!(loss.reason, LossReason::Unreachable);
+    }
 }

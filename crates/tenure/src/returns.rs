@@ -153,11 +153,16 @@ async fn release_together(connection: &Connection, together: Vec<Leaving>) -> Ve
             connection.call(ReleaseMany(body)).await.map(|many| many.results)
         }
     };
-    let is_settled = |leaving: &Leaving| match &answer {
-        Ok(results) => !is_passing(results, leaving.lease),
+    let is_over = |l: &Leaving| is_settled(&answer, l.lease) || l.bound.is_reached();
+    together.into_iter().filter(|leaving| !is_over(leaving)).collect()
+}
+
+/// Whether an answer to some releases is the last word about one of them.
+fn is_settled(answer: &Result<Vec<ManyResult>, Failure>, lease: Lease) -> bool {
+    match answer {
+        Ok(results) => !is_passing(results, lease),
         Err(failure) => settles(failure),
-    };
-    together.into_iter().filter(|l| !is_settled(l) && !l.bound.is_reached()).collect()
+    }
 }
 
 /// Whether one of many was not answered for the moment only.
@@ -183,8 +188,12 @@ async fn return_single(connection: &Connection, single: Return) -> Option<Return
         Return::Everything(_) => return None,
     };
     let failed = connection.call(Release(body)).await.err();
-    let is_over = bound.is_reached() || failed.as_ref().is_none_or(settles);
-    (!is_over).then_some(single)
+    is_left(bound, failed.as_ref()).then_some(single)
+}
+
+/// Whether a return is to be tried again.
+fn is_left(bound: &Bound, failed: Option<&Failure>) -> bool {
+    !bound.is_reached() && failed.is_some_and(|failure| !settles(failure))
 }
 
 impl GivenUp {
@@ -200,5 +209,54 @@ impl GivenUp {
             session,
             ..ReleaseRequest::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Denied;
+    use crate::error::{LossReason, Refusal};
+
+    fn unavailable() -> Failure {
+        Failure::Unavailable { retry_after: Duration::ZERO, why: "gone".into() }
+    }
+
+    fn refused(code: Code) -> Failure {
+        Failure::Refused(Refusal::new(code, "no"))
+    }
+
+    #[test]
+    fn what_is_over_is_given_back_and_what_met_trouble_is_tried_again() {
+        let bound = Bound::own(Duration::ZERO);
+        let lost = Failure::denied(Denied::Lost(LossReason::Expired));
+        for over in [None, Some(&lost), Some(&refused(Code::BadRequest))] {
+            assert!(!is_left(&bound, over), "{over:?}");
+        }
+        let unknown = Failure::Unknown("cut".into());
+        for trouble in [unavailable(), unknown, refused(Code::Limit)] {
+            assert!(is_left(&bound, Some(&trouble)), "{trouble:?}");
+        }
+        let past = Bound::At(Moment::now());
+        assert!(!is_left(&past, Some(&unavailable())), "it has ended by itself");
+    }
+
+    #[test]
+    fn each_of_many_has_its_own_answer() {
+        let lease = |seed| Lease::from_random([seed; 32]);
+        let result = |seed, code: Option<Code>| -> ManyResult {
+            let told = serde_json::json!({ "lease": lease(seed).as_str(), "code": code });
+            serde_json::from_value(told).unwrap()
+        };
+        let answer = Ok(vec![
+            result(1, None),
+            result(2, Some(Code::Lost)),
+            result(3, Some(Code::Unavailable)),
+            result(4, Some(Code::Unknown)),
+            result(5, Some(Code::Limit)),
+        ]);
+        let settled = [1, 2, 3, 4, 5].map(|seed| is_settled(&answer, lease(seed)));
+        assert_eq!(settled, [true, true, false, false, false]);
+        assert!(!is_settled(&Err(unavailable()), lease(1)));
     }
 }

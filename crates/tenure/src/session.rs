@@ -247,8 +247,8 @@ pub(crate) async fn keep_alive_now(
     })
 }
 
-/// A failed keep-alive is tried again well before the promise passes, whatever the server says.
-fn next_try(ttl: Duration, failures: u32, retry_after: Duration) -> Moment {
+/// A failed keep-alive or renewal is tried again well before the promise passes, whatever the server says.
+pub(crate) fn next_try(ttl: Duration, failures: u32, retry_after: Duration) -> Moment {
     Moment::now() + retry::pause(failures, retry_after, dice::die()).min(ttl / 6)
 }
 
@@ -335,6 +335,30 @@ mod tests {
             panic!("the pause was too long")
         };
         assert_eq!(loss.reason, LossReason::Unreachable);
+    }
+
+    #[test]
+    fn a_failed_keep_alive_is_tried_again_in_time_whatever_the_server_says() {
+        let next = next_try(TEN, 20, TEN * 3);
+        assert!(next <= Moment::now() + TEN / 6);
+    }
+
+    #[test]
+    fn a_grant_whose_answer_the_end_of_its_session_overtook_is_lost() {
+        let (session, holding) = opened(Duration::ZERO);
+        session.end(SessionEnd::Closed);
+        let facts = Facts {
+            name: holding.name.clone(),
+            tokens: holding.tokens.clone(),
+            lease: holding.lease,
+            owner: holding.owner.clone(),
+            request: holding.request.clone(),
+            is_reentrant: false,
+        };
+        let late = Arc::new(Holding::new(facts, Life::Session(session.clone())));
+        session.add(&late, fresh());
+        let loss = late.loss(Moment::now()).expect("its session is over");
+        assert_eq!(loss.reason, LossReason::SessionEnded);
     }
 
     #[test]

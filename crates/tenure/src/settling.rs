@@ -162,3 +162,23 @@ async fn settled_or_denied<C: Call>(
         Err(Failure::denied(Denied::Lost(loss.reason)))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::SessionEnd;
+    use crate::holding::tests::holding;
+
+    #[test]
+    fn what_ends_with_its_session_is_lost_and_trouble_loses_nothing() {
+        let ten = Duration::from_secs(10);
+        let holding = holding(Promise::of(Moment::now(), Duration::ZERO, ten));
+        let passing = about(&holding, Failure::Unknown("cut".into()));
+        assert!(matches!(passing, GrantError::Other(_)), "{passing:?}");
+        assert!(holding.loss(Moment::now()).is_none());
+        let ended = Failure::denied(Denied::SessionEnded(SessionEnd::Closed));
+        let GrantError::Lost(loss) = about(&holding, ended) else { panic!("it is lost") };
+        assert_eq!(loss.reason, LossReason::SessionEnded);
+        assert_eq!(holding.loss(Moment::now()), Some(loss));
+    }
+}

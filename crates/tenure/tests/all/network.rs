@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tenure::api::ActionName;
-use tenure::{Code, ConnectError, Error, LossReason, State, Tenure};
+use tenure::{Code, ConnectError, Error, Grant, LossReason, State, Tenure, Whose};
 
 use crate::world::{KEY, Server, soon, until, watch};
 
@@ -135,6 +135,63 @@ async fn names_of_a_prefix_are_names_of_their_own() {
     whole.admin().break_grant("staging/a", tenure::Whose::Anyone, "a test").await.unwrap();
     assert_eq!(soon(inside.lost()).await.name.as_str(), "a");
     assert!(matches!(outside.state(), State::Held { .. }));
+}
+
+#[tokio::test]
+async fn the_time_an_answer_takes_is_not_promised() {
+    let server = Server::start("memory");
+    let (tenure, direct) = (server.client().await, server.direct_client().await);
+    let session = tenure.session(Duration::from_secs(30)).await.unwrap();
+    server.proxy.slow_answers(Duration::from_millis(500));
+    let asked = tenure.lock("a").ttl(Duration::from_secs(3)).shared().acquire();
+    let grant = soon(asked).await.unwrap();
+    promised_no_longer_than_given(&direct, &grant).await;
+    soon(grant.renewed()).await;
+    promised_no_longer_than_given(&direct, &grant).await;
+    let grant = soon(grant.upgrade(Duration::ZERO)).await.unwrap();
+    promised_no_longer_than_given(&direct, &grant).await;
+    let kept = soon(session.keep_alive()).await.unwrap();
+    assert!(kept < Duration::from_millis(29_500), "{kept:?} after half a second");
+}
+
+// What the server gives is asked first, so what it promised may only be less by then.
+async fn promised_no_longer_than_given(direct: &Tenure, grant: &Grant) {
+    let given = direct.why("a").await.unwrap().holders[0].holder.expires_in.get();
+    let State::Held { for_sure } = grant.state() else { panic!("{:?}", grant.state()) };
+    assert!(for_sure < given, "{for_sure:?} are promised of {given:?}");
+}
+
+#[tokio::test]
+async fn a_release_in_the_background_that_is_repeated_takes_one_level() {
+    let server = Server::start("memory");
+    let (tenure, direct) = (server.client().await, server.direct_client().await);
+    let session = tenure.session(Duration::from_secs(60)).await.unwrap();
+    let owner = tenure.owner("worker");
+    let level = || tenure.lock("a").owner(&owner).reentrant().in_session(&session).acquire();
+    let (_first, second) = (level().await.unwrap(), level().await.unwrap());
+    server.proxy.lose_answers_to("/v1/release", 1);
+    drop(second);
+    soon(tenure.close()).await.unwrap();
+    assert_eq!(server.proxy.answers_to_lose(), 0);
+    assert_eq!(direct.why("a").await.unwrap().holders.len(), 1, "one level is left");
+}
+
+#[tokio::test]
+async fn what_happens_is_told_by_keep_alives_where_no_stream_comes_through() {
+    let server = Server::start("memory");
+    let ttl = Duration::from_millis(1500);
+    let tenure = server.connect().session_ttl(ttl).connect().await.unwrap();
+    let direct = server.direct_client().await;
+    server.proxy.lose_answers_to("/events", usize::MAX);
+    let (one, two) = (tenure.lock("one"), tenure.lock("two"));
+    let (one, two) = (one.acquire().await.unwrap(), two.acquire().await.unwrap());
+    direct.admin().recall("one", Duration::from_secs(5), "please", None).await.unwrap();
+    assert_eq!(soon(one.recalled()).await.reason, "please");
+    direct.admin().break_grant("one", Whose::Anyone, "a test").await.unwrap();
+    assert!(matches!(soon(one.lost()).await.reason, LossReason::Broken(_)));
+    direct.admin().end_session(two.session().unwrap().id, "a test").await.unwrap();
+    let loss = soon(two.lost()).await;
+    assert!(matches!(loss.reason, LossReason::Broken(_)), "{loss}");
 }
 
 #[tokio::test]

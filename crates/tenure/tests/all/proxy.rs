@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +20,8 @@ struct Plan {
     server: Mutex<Option<SocketAddr>>,
     /// Answers to requests with this text are lost, so many times.
     lost: Mutex<(String, usize)>,
+    /// So long is every answer on its way.
+    slow: Mutex<Duration>,
     /// Rises with each cut: connections of before end.
     cuts: watch::Sender<u64>,
 }
@@ -36,6 +39,7 @@ impl Proxy {
         let plan = Arc::new(Plan {
             server: Mutex::new(None),
             lost: Mutex::new((String::new(), 0)),
+            slow: Mutex::default(),
             cuts: watch::channel(0).0,
         });
         runtime.spawn(accept(listener, plan.clone()));
@@ -51,6 +55,11 @@ impl Proxy {
     /// Requests with `text` in them reach the server; the next `times` answers do not come back.
     pub(crate) fn lose_answers_to(&self, text: &str, times: usize) {
         *self.plan.lost.lock().unwrap() = (text.to_owned(), times);
+    }
+
+    /// Answers take so much longer from now on.
+    pub(crate) fn slow_answers(&self, by: Duration) {
+        *self.plan.slow.lock().unwrap() = by;
     }
 
     /// How many answers are still to be lost.
@@ -103,6 +112,8 @@ async fn carry(mut client: TcpStream, server: SocketAddr, plan: &Plan) -> std::i
                 if bytes.is_empty() || plan.is_lost(&last_request) {
                     return Ok(());
                 }
+                let slow = *plan.slow.lock().unwrap();
+                tokio::time::sleep(slow).await;
                 client.write_all(bytes).await?;
             }
         }

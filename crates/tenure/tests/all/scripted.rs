@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tenure::api::ActionName;
 use tenure::testing::{self, Script};
-use tenure::{Attempt, Error, LossReason, State, Tenure};
+use tenure::{Attempt, Error, GrantError, LossReason, State, Tenure};
 
 use crate::world::{SOON, soon, until, watch};
 
@@ -196,6 +196,54 @@ async fn a_release_that_nobody_answers_takes_no_longer_than_the_grant_could_have
     script.cut();
     let released = tokio::time::timeout(ttl * 4, grant.release()).await.expect("bounded");
     assert!(matches!(released, Err(tenure::ReleaseError::Unknown(_))), "{released:?}");
+}
+
+#[tokio::test]
+async fn a_hand_over_goes_on_although_the_old_grant_is_known_to_be_lost_to_it() {
+    let (tenure, script) = testing::connect().await.unwrap();
+    let grant = tenure.lock("a").acquire().await.unwrap();
+    let (token, lost) = (grant.token(), grant.lost());
+    script.lose_next_answers(usize::MAX);
+    let handing = tokio::spawn(grant.into_handle(Duration::from_secs(60)));
+    assert_eq!(soon(lost).await.reason, LossReason::HandedOver);
+    script.lose_next_answers(0);
+    let handle = soon(handing).await.unwrap().unwrap();
+    let told = serde_json::to_value(&handle).unwrap();
+    let new = told["tokens"]["a"].as_u64().unwrap();
+    assert!(new > token.get(), "{new}: the handle is that of the new grant");
+    assert!(soon(tenure.resume(handle)).await.unwrap().token().get() > new);
+}
+
+#[tokio::test]
+async fn a_hand_over_that_nobody_answers_ends_with_the_grant() {
+    let ttl = Duration::from_millis(600);
+    let (tenure, script) = testing::with(Tenure::at("memory:").session_ttl(ttl)).await.unwrap();
+    let grant = tenure.lock("a").acquire().await.unwrap();
+    script.cut();
+    let handed = soon(grant.into_handle(SOON * 3)).await.unwrap_err();
+    let GrantError::Lost(loss) = handed else { panic!("{handed:?}") };
+    assert_eq!(loss.reason, LossReason::Unreachable);
+}
+
+#[tokio::test]
+async fn a_close_waits_until_what_was_dropped_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("file:{}", dir.path().display());
+    let (tenure, script) = testing::with(Tenure::at(&url)).await.unwrap();
+    let grant = tenure.lock("a").ttl(SOON * 3).acquire().await.unwrap();
+    script.fail_next(3);
+    drop(grant);
+    soon(tenure.close()).await.unwrap();
+    let again = Tenure::connect(&url).await.unwrap();
+    assert!(again.why("a").await.unwrap().holders.is_empty());
+}
+
+#[tokio::test]
+async fn a_recall_reaches_a_grant_with_a_time_of_its_own() {
+    let (tenure, script) = testing::connect().await.unwrap();
+    let grant = tenure.lock("a").ttl(Duration::from_millis(900)).acquire().await.unwrap();
+    script.recall("a", Duration::from_secs(5), "please").await.unwrap();
+    assert_eq!(soon(grant.recalled()).await.reason, "please");
 }
 
 #[tokio::test]
