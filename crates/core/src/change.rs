@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, Granted, Refusal, SessionEnd};
+use crate::command::Claim;
 use crate::id::{Revision, SessionId, TicketId, Token};
 use crate::text::{KeyName, LockName, Note, Owner, Reason};
 
@@ -61,6 +62,8 @@ pub struct LockChange {
     pub name: LockName,
     /// What happened.
     pub action: Action,
+    /// How it was wanted or held, where that is known.
+    pub claim: Option<Claim>,
     /// The token granted or ended.
     pub token: Option<Token>,
     /// The flow of control.

@@ -216,8 +216,8 @@ impl Machine {
     fn tell(&mut self, id: TicketId, name: &LockName, action: Action, told: Told<'_>) {
         self.state.revision += 1;
         let ticket = self.state.tickets.get(&id).expect("an indexed ticket exists");
-        let token =
-            ticket.part(name).map(|part| part.token).filter(|token| *token != Token::default());
+        let part = ticket.part(name);
+        let token = part.map(|part| part.token).filter(|token| *token != Token::default());
         let span = if ticket.is_granted() && action != Action::Granted {
             ticket.held_for(self.state.now)
         } else {
@@ -227,6 +227,7 @@ impl Machine {
             revision: Revision(self.state.revision),
             name: name.clone(),
             action,
+            claim: part.map(|part| part.claim),
             token,
             owner: Some(ticket.owner_shown(id)),
             session: ticket.session(),

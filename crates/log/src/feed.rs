@@ -572,6 +572,7 @@ mod tests {
             revision: Revision(revision),
             name: LockName::new("deploy").unwrap(),
             action,
+            claim: None,
             token: None,
             owner: None,
             session: Some(SessionId(session)),

@@ -34,6 +34,11 @@ pub struct Meters {
     batch_commands: Recorder,
     snapshot_seconds: Recorder,
     log_bytes: AtomicU64,
+    // Indexes of the last entries begun to be written, and in effect.
+    written: AtomicU64,
+    applied: AtomicU64,
+    elections: AtomicU64,
+    clock_stall_micros: AtomicU64,
     last_sync_micros: AtomicU64,
     errors: [AtomicU64; OPERATIONS.len()],
 }
@@ -56,6 +61,10 @@ impl Meters {
             batch_commands: Recorder::new(COMMANDS),
             snapshot_seconds: Recorder::new(SECONDS),
             log_bytes: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            elections: AtomicU64::new(0),
+            clock_stall_micros: AtomicU64::new(0),
             last_sync_micros: AtomicU64::new(0),
             errors: Default::default(),
         }
@@ -81,6 +90,22 @@ impl Meters {
         self.log_bytes.load(Ordering::Relaxed)
     }
 
+    /// Entries that are being written or wait to take effect.
+    pub fn commit_lag(&self) -> u64 {
+        self.written.load(Ordering::Relaxed).saturating_sub(self.applied.load(Ordering::Relaxed))
+    }
+
+    /// Terms that this node began as the leader since its start.
+    pub fn elections(&self) -> u64 {
+        self.elections.load(Ordering::Relaxed)
+    }
+
+    /// How much further the clock went than the time of the rules, since the start: pauses, stalls, and time without a
+    /// leader.
+    pub fn clock_stall(&self) -> Duration {
+        Duration::from_micros(self.clock_stall_micros.load(Ordering::Relaxed))
+    }
+
     /// Failed operations of the disk by name: `write`, `sync`, `prepare`, `snapshot`, `purge`, `read`.
     pub fn errors(&self) -> Vec<(&'static str, u64)> {
         let counts = self.errors.iter().map(|count| count.load(Ordering::Relaxed));
@@ -103,6 +128,22 @@ impl Meters {
         let micros = whole_micros(took);
         self.sync_seconds.note(micros, took.as_secs_f64());
         self.last_sync_micros.store(micros.max(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn writes(&self, last: u64) {
+        self.written.fetch_max(last, Ordering::Relaxed);
+    }
+
+    pub(crate) fn applied(&self, last: u64) {
+        self.applied.fetch_max(last, Ordering::Relaxed);
+    }
+
+    pub(crate) fn elected(&self) {
+        self.elections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clock_stood_still(&self, since_start: Duration) {
+        self.clock_stall_micros.store(whole_micros(since_start), Ordering::Relaxed);
     }
 
     pub(crate) fn wrote_batch(&self, commands: usize) {

@@ -36,6 +36,8 @@ pub(crate) struct Proposer {
     clock: Instant,
     stamper: Stamper,
     stamped: (Time, Instant),
+    // Time of the rules at the start of `clock`.
+    began: Time,
     term: Option<u64>,
     // The newest snapshot that the library knew of when the one under way was asked for.
     snapshot_asked: Option<Option<LogId<u64>>>,
@@ -67,6 +69,7 @@ impl Proposer {
             clock,
             stamper: Stamper::new(last, Duration::ZERO),
             stamped: (last, clock),
+            began: last,
             term: None,
             snapshot_asked: None,
             full_asked_at: None,
@@ -205,6 +208,8 @@ impl Proposer {
         let now = Instant::now();
         let stamp = self.stamper.stamp(now - self.clock, self.shared.now());
         self.stamped = (stamp, now);
+        let stood_still = (now - self.clock).saturating_sub(stamp.since(self.began));
+        self.alarm.meters.clock_stood_still(stood_still);
         Proposal::new(Batch { now: stamp, wall: wall_time(), commands })
     }
 

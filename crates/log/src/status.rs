@@ -163,7 +163,10 @@ impl Health {
 
     /// A leader began its term.
     pub(crate) fn set_term(&self, term: u64) {
-        self.status.send_if_modified(|status| std::mem::replace(&mut status.term, term) != term);
+        let is_new = |status: &mut Status| std::mem::replace(&mut status.term, term) != term;
+        if self.status.send_if_modified(is_new) {
+            self.meters.elected();
+        }
     }
 
     /// How much room the disk has.

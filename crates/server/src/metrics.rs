@@ -1,5 +1,6 @@
 //! Counters for people who watch the service. Handles are made once, so that counting costs an addition.
 
+mod behind;
 mod build;
 mod labels;
 mod observe;
@@ -9,10 +10,11 @@ mod scrape;
 mod tally;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tenure_core::{Change, Claim, Granted, Refusal};
+use tenure_core::{Change, Claim, Granted, Refusal, Revision};
 
+use behind::{Behind, ReaderId};
 use build::Meters;
 use labels::{Mode, Outcome};
 use observe::HandOvers;
@@ -28,6 +30,7 @@ struct Inner {
     meters: Meters,
     hand_overs: HandOvers,
     rates: Rates,
+    behind: Behind,
 }
 
 /// What a handler says about its answer, in the answer's extensions, for `tenure_http_requests_total`.
@@ -52,6 +55,7 @@ impl Metrics {
             meters: Meters::new(),
             hand_overs: HandOvers::default(),
             rates: Rates::new(Instant::now()),
+            behind: Behind::default(),
         }))
     }
 
@@ -83,11 +87,6 @@ impl Metrics {
     /// Counts an acquire whose client went away or gave up before the answer.
     pub fn cancelled(&self, claim: &Claim) {
         self.0.meters.acquires[Mode::of(claim) as usize][Outcome::Cancelled as usize].inc();
-    }
-
-    /// Counts a grant that was given back, with the time it was held.
-    pub fn held(&self, claim: &Claim, held_for: Duration) {
-        self.0.meters.hold[Mode::of(claim) as usize].observe(held_for.as_secs_f64());
     }
 
     /// Counts a renewal or keep-alive.
@@ -131,10 +130,11 @@ impl Metrics {
         usize::try_from(self.0.meters.held_answers.get()).unwrap_or(0)
     }
 
-    /// A reader of changes is connected until this is dropped.
-    pub fn subscriber(&self) -> Subscriber {
+    /// A reader of changes is connected until this is dropped. Only who hears all of them can be behind.
+    pub fn subscriber(&self, hears_all: bool) -> Subscriber {
         self.0.meters.subscribers.inc();
-        Subscriber(self.clone())
+        let behind = hears_all.then(|| self.0.behind.reader());
+        Subscriber { metrics: self.clone(), behind }
     }
 
     /// Counts a reader that had to read the state again.
@@ -167,6 +167,9 @@ impl Metrics {
     pub(crate) fn changed(&self, changes: &[Change]) {
         let now = Instant::now();
         self.0.rates.changed(changes, now);
+        if let Some(last) = changes.last() {
+            self.0.behind.committed(last.revision(), now);
+        }
         observe::changed(&self.0.meters, &self.0.hand_overs, changes, now);
     }
 }
@@ -181,11 +184,26 @@ impl Drop for HeldAnswer {
 }
 
 /// One reader of changes.
-pub struct Subscriber(Metrics);
+pub struct Subscriber {
+    metrics: Metrics,
+    behind: Option<ReaderId>,
+}
+
+impl Subscriber {
+    /// It has been handed all changes up to this one.
+    pub(crate) fn reached(&self, revision: Revision) {
+        if let Some(id) = self.behind {
+            self.metrics.0.behind.reached(id, revision);
+        }
+    }
+}
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        self.0.0.meters.subscribers.dec();
+        self.metrics.0.meters.subscribers.dec();
+        if let Some(id) = self.behind {
+            self.metrics.0.behind.gone(id);
+        }
     }
 }
 

@@ -22,6 +22,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Picks and words the events of one reader.
 pub(crate) trait Teller: Send + 'static {
+    /// Whether its subscription has every change, so that it can be behind.
+    const HEARS_ALL: bool;
+
     /// What the reader is told of a change; `false` ends the stream after it.
     fn tell(
         &mut self,
@@ -68,7 +71,7 @@ pub(crate) fn response<T: Teller>(
     teller: T,
 ) -> Response {
     let reader = Reader {
-        _counted: app.metrics.subscriber(),
+        counted: app.metrics.subscriber(T::HEARS_ALL),
         app,
         caller,
         changes,
@@ -105,7 +108,7 @@ struct Reader<T> {
     at: Cursor,
     state: State,
     events: Events,
-    _counted: Subscriber,
+    counted: Subscriber,
 }
 
 impl<T: Teller> Reader<T> {
@@ -140,6 +143,9 @@ impl<T: Teller> Reader<T> {
     async fn hear(&mut self, event: Event) {
         match event {
             Event::Changes(changes) => {
+                if let Some((_, last)) = changes.last() {
+                    self.counted.reached(last.revision());
+                }
                 for (at, change) in changes {
                     self.at = at;
                     if !self.teller.tell(at, &change, &mut self.events).await {

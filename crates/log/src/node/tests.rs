@@ -267,10 +267,14 @@ async fn a_node_that_a_long_read_held_up_recovers() {
     is_locked.recv().unwrap();
     assert_eq!(submit(&node, acquire("a")).await.unwrap_err(), SubmitError::Unknown);
     assert!(!node.alarm.health.status().ready);
+    assert_eq!(node.alarm.meters.commit_lag(), 1, "it is written and not in effect");
     drop(enough);
     reader.join().unwrap();
     until_ready(&node, true).await;
     granted(&node, "b").await;
+    assert_eq!((node.alarm.meters.commit_lag(), node.alarm.meters.elections()), (0, 1));
+    let stall = node.alarm.meters.clock_stall();
+    assert!(stall >= Duration::from_secs(3), "all but one second was dropped: {stall:?}");
     node.stop().await;
 }
 

@@ -121,6 +121,7 @@ impl Shared {
     fn apply(self: &Arc<Self>, entry: RaftEntry) -> Vec<Reply> {
         let mut state = self.state.write();
         state.applied = Some(entry.log_id);
+        self.alarm.meters.applied(entry.log_id.index);
         let proposal = match entry.payload {
             EntryPayload::Blank => return Vec::new(),
             EntryPayload::Membership(membership) => {

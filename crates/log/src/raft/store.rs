@@ -338,6 +338,9 @@ impl RaftLogStorage<Types> for Store {
     {
         let entries: Vec<_> = entries.into_iter().collect();
         let mut inner = self.inner.lock();
+        if let Some(last) = entries.last() {
+            inner.meters.writes(last.log_id.index);
+        }
         let written = inner.append(&entries);
         if written.is_ok() {
             let committed = inner.durable.committed.map(|id| id.index);

@@ -7,9 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use http::request::Parts;
-use tenure_core::{
-    Answer as Decided, Claim, Command, Lease, LockName, Machine, Release, Role, Target,
-};
+use tenure_core::{Answer as Decided, Command, Lease, LockName, Machine, Release, Role, Target};
 
 use super::answer::{Answer, Held, Route};
 use super::owner;
@@ -105,10 +103,7 @@ async fn release(
     };
     let reply = app.log.submit(Command::Release(Box::new(release))).await;
     match reply.map_err(|error| failed(Route::ReleaseLock, error))?.answer {
-        Decided::Released(released) if !released.locks.is_empty() => {
-            app.metrics.held(&Claim::Exclusive, released.held_for);
-            Ok(true)
-        }
+        Decided::Released(released) if !released.locks.is_empty() => Ok(true),
         Decided::Refused(_) => {
             app.metrics.release_lost();
             Ok(false)

@@ -112,7 +112,7 @@ impl Meters {
         Meters {
             acquires: acquires(r),
             wait: by_mode(r, "acquire_wait_seconds", "Time from an acquire to its grant"),
-            hold: by_mode(r, "hold_seconds", "Time from a grant to its release"),
+            hold: by_mode(r, "hold_seconds", "Time from a grant to its end"),
             handover: named(r, "handover_seconds", until_answered, seconds()),
             ended: at_zero(ended, "reason", &ENDED),
             recalls: counter(r, "recalls", "Times a lock was recalled"),

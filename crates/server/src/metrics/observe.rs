@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tenure_core::{Action, Change, LockName, Token};
 
 use super::build::Meters;
-use super::labels::end_label;
+use super::labels::{Mode, end_label};
 
 /// Hand-overs that are measured at once; beyond it the oldest go unmeasured.
 const HAND_OVERS_MAX: usize = 4096;
@@ -58,7 +58,7 @@ impl HandOvers {
     }
 }
 
-/// Counts ends and recalls, and notes each grant that an end of the same batch made possible.
+/// Counts ends with the time that was held until then, and recalls, and notes each grant that an end of the same batch made possible.
 pub(super) fn changed(meters: &Meters, open: &HandOvers, changes: &[Change], now: Instant) {
     let mut freed: HashSet<&LockName> = HashSet::new();
     for change in changes {
@@ -66,6 +66,10 @@ pub(super) fn changed(meters: &Meters, open: &HandOvers, changes: &[Change], now
         meters.changes.inc();
         if let Some(reason) = end_label(change.action) {
             meters.ended.get_or_create(&[("reason", reason)]).inc();
+            if let Some(claim) = &change.claim {
+                let held = Duration::from_micros(change.micros);
+                meters.hold[Mode::of(claim) as usize].observe(held.as_secs_f64());
+            }
             freed.insert(&change.name);
         }
         if change.action == Action::Recalled {

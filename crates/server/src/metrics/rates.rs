@@ -99,6 +99,7 @@ mod tests {
             revision: Revision(1),
             name: LockName::new("a").expect("is a name"),
             action: Action::Granted,
+            claim: None,
             token: None,
             owner: None,
             session: None,

@@ -1,7 +1,7 @@
 //! The text of `/metrics`: the counters, and the state of the service as it is now.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -40,7 +40,7 @@ impl Metrics {
         let now = now(app).await;
         let mut text = String::new();
         encode_registry(&mut text, &self.0.meters.registry)?;
-        encode_registry(&mut text, &registry(&now, app))?;
+        encode_registry(&mut text, &registry(&now, app, self.0.behind.longest(Instant::now())))?;
         encode_eof(&mut text)?;
         Ok(text)
     }
@@ -75,9 +75,11 @@ async fn now(app: &App) -> Now {
     }
 }
 
-fn registry(now: &Now, app: &App) -> Registry {
+fn registry(now: &Now, app: &App, behind: Duration) -> Registry {
     let mut r = Registry::with_prefix("tenure");
     service(&mut r, now);
+    let help = "How long the slowest reader of changes has had something to read";
+    gauge(&mut r, "feed_lag_seconds", help, behind.as_secs_f64());
     if let Some(stats) = &now.stats {
         machine(&mut r, stats);
     }
@@ -150,6 +152,18 @@ fn log(r: &mut Registry, status: &Status, app: &App) {
     let leads = status.reason != Some(Reason::NoQuorum) && status.reason != Some(Reason::Starting);
     gauge(r, "raft_leader", "1 on the node that leads", f64::from(u8::from(leads)));
     gauge(r, "raft_term", "The term of office", status.term as f64);
+    let peer = [(status.node.to_string(), meters.commit_lag() as f64)];
+    let peer = peer.iter().map(|(node, lag)| (node.as_str(), *lag));
+    labelled(r, "raft_commit_lag", "Entries written and not in effect yet", "peer", peer);
+    let elections = ConstCounter::new(meters.elections());
+    registered(r, "elections", "Terms that this node began as the leader", elections);
+    let stall = meters.clock_stall().as_secs_f64();
+    gauge(
+        r,
+        "clock_stall_seconds",
+        "How long time of the rules stood still since the start",
+        stall,
+    );
     gauge(r, "log_bytes", "Bytes of log since the last snapshot", meters.log_bytes() as f64);
     if let Some(free) = status.disk_free_bytes {
         gauge(r, "disk_free_bytes", "Bytes free on the log's disk", free as f64);

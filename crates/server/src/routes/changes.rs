@@ -91,6 +91,8 @@ impl LockTeller {
 }
 
 impl Teller for LockTeller {
+    const HEARS_ALL: bool = true;
+
     async fn tell(&mut self, at: Cursor, change: &Change, into: &mut Events) -> bool {
         if let Some(event) = self.worded(change) {
             into.push("change", at, &event);

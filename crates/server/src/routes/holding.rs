@@ -207,12 +207,7 @@ async fn cancel(
 
 fn released(call: &Call, caller: &Identity, answer: Answer) -> Result<Response, Refused> {
     match answer {
-        Answer::Released(released) => {
-            for lock in &released.locks {
-                call.app.metrics.held(&lock.claim, released.held_for);
-            }
-            call.ok(&Released::from(released))
-        }
+        Answer::Released(released) => call.ok(&Released::from(released)),
         Answer::Refused(refusal) => {
             if matches!(*refusal, Refusal::Lost(_)) {
                 call.app.metrics.release_lost();
@@ -257,9 +252,6 @@ fn result(call: &Call, lease: Lease, answer: Answer) -> ManyResult {
             result.recall = renewed.recall;
         }
         Answer::Released(released) => {
-            for lock in &released.locks {
-                call.app.metrics.held(&lock.claim, released.held_for);
-            }
             result.released = Some(released.released);
         }
         Answer::Refused(refusal) => {

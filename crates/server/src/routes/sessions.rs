@@ -222,6 +222,8 @@ struct SessionTeller {
 }
 
 impl Teller for SessionTeller {
+    const HEARS_ALL: bool = false;
+
     async fn tell(&mut self, at: Cursor, change: &Change, into: &mut Events) -> bool {
         match change {
             Change::SessionEnded { id, reason, .. } if *id == self.id => {

@@ -125,6 +125,7 @@ mod tests {
             revision: Revision(1),
             name: LockName::new(lock).unwrap(),
             action,
+            claim: None,
             token: None,
             owner: None,
             session: None,
