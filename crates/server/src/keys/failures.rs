@@ -76,6 +76,15 @@ mod tests {
     }
 
     #[test]
+    fn who_changes_addresses_within_a_network_waits_all_the_same() {
+        let failures = Failures::default();
+        let now = Instant::now();
+        let note = |n: u32| failures.note(format!("2001:db8::{n:x}").parse().ok(), now);
+        assert!((0..FAILURES_PER_SECOND_MAX).all(|n| note(n).is_none()));
+        assert_eq!(note(99), Some(SECOND));
+    }
+
+    #[test]
     fn a_flood_of_addresses_is_remembered_up_to_a_bound() {
         let failures = Failures::default();
         let now = Instant::now();

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures::FutureExt;
 use http::HeaderValue;
 use tenure_core::OldSecret;
 
@@ -82,6 +83,53 @@ fn a_rotation_keeps_two_secrets_alive_for_a_while() {
     assert!(keys.identify_secret(b"the-new-secret", &open_door()).is_ok());
     keys.replace_run_time(Vec::new());
     assert_eq!(keys.identify_secret(b"the-new-secret", &open_door()), Err(wrong()));
+}
+
+#[test]
+fn an_old_secret_ends_with_its_key() {
+    let keys = keys(Vec::new());
+    let mut rotated = record("ci", "the-new-secret");
+    let old = Sha256::digest(b"the-old-secret").into();
+    rotated.old = Some(OldSecret { sha256: old, good_for: Duration::from_secs(60) });
+    rotated.expires_in = Some(Duration::ZERO);
+    keys.replace_run_time(vec![rotated]);
+    assert_eq!(keys.identify_secret(b"the-old-secret", &open_door()), Err(wrong()));
+}
+
+#[tokio::test]
+async fn an_open_answer_ends_when_its_key_runs_out_or_may_less() {
+    let keys = keys(Vec::new());
+    let mut key = record("ci", "secret");
+    key.roles = vec![Role::Read, Role::Lock];
+    keys.replace_run_time(vec![key.clone()]);
+    let identity = keys.identify_secret(b"secret", &open_door()).unwrap();
+    assert!(keys.revoked(&identity).now_or_never().is_none());
+    key.roles = vec![Role::Read];
+    keys.replace_run_time(vec![key.clone()]);
+    assert!(keys.revoked(&identity).now_or_never().is_some(), "it may not lock any more");
+    key.expires_in = Some(Duration::from_millis(50));
+    keys.replace_run_time(vec![key]);
+    let identity = keys.identify_secret(b"secret", &open_door()).unwrap();
+    let revoked = tokio::time::timeout(Duration::from_secs(20), keys.revoked(&identity));
+    revoked.await.expect("nothing else tells of the end");
+}
+
+#[test]
+fn two_secrets_of_a_key_share_its_rate_and_another_rate_counts_at_once() {
+    let keys = keys(Vec::new());
+    let mut key = record("ci", "the-new-secret");
+    let old = Sha256::digest(b"the-old-secret").into();
+    key.old = Some(OldSecret { sha256: old, good_for: Duration::from_secs(60) });
+    key.requests_per_second = Some(1);
+    keys.replace_run_time(vec![key.clone()]);
+    assert!(keys.identify_secret(b"the-new-secret", &open_door()).is_ok());
+    let second = keys.identify_secret(b"the-old-secret", &open_door());
+    assert!(matches!(second, Err(NotIdentified::Limited(_))), "{second:?}");
+    key.requests_per_second = Some(1_000);
+    keys.replace_run_time(vec![key]);
+    assert!(keys.identify_secret(b"the-old-secret", &open_door()).is_ok());
+    keys.replace_run_time(Vec::new());
+    assert!(keys.0.table.load().rates.is_empty(), "a key that is gone leaves nothing behind");
 }
 
 #[test]

@@ -416,6 +416,43 @@ mod tests {
     }
 
     #[test]
+    fn a_full_address_costs_only_its_own_and_who_left_is_not_counted() {
+        let crowd = crowd(100, 2);
+        let neighbour = crowd.seat(from(9)).unwrap();
+        let seats = [crowd.seat(from(1)).unwrap(), crowd.seat(from(1)).unwrap()];
+        let requests = seats.each_ref().map(|seat| seat.vitals().begin(false));
+        assert_eq!(crowd.seat(from(1)).err(), Some(Full::Address(2)));
+        assert!(!is_leaving(&neighbour), "another address makes no room");
+        drop((requests, seats));
+        let _again = [1, 1].map(|n| crowd.seat(from(n)).unwrap().vitals().begin(false));
+        assert_eq!(crowd.open.lock().per_network.len(), 1, "only the neighbour is here");
+    }
+
+    #[test]
+    fn whoever_was_heard_last_stays() {
+        let crowd = crowd(4, 100);
+        let (first, second) = (crowd.seat(from(1)).unwrap(), crowd.seat(from(2)).unwrap());
+        let before = since(crowd.began);
+        while since(crowd.began) == before {
+            std::thread::yield_now();
+        }
+        drop(first.vitals().begin(false));
+        let _newcomer = crowd.seat(from(3)).unwrap();
+        assert!(is_leaving(&second) && !is_leaving(&first));
+    }
+
+    #[test]
+    fn who_is_to_leave_at_once_may_not_finish_later() {
+        let crowd = crowd(10, 10);
+        let seat = crowd.seat(from(1)).unwrap();
+        crowd.dismiss();
+        assert!(seat.vitals().may_finish());
+        seat.vitals().ask_to_leave(LEAVE);
+        crowd.dismiss();
+        assert!(!seat.vitals().may_finish());
+    }
+
+    #[test]
     fn a_head_has_its_time_and_silence_another() {
         let crowd = crowd(10, 10);
         let limits = &crowd.limits;
