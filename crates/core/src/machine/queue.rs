@@ -17,6 +17,10 @@ use crate::text::LockName;
 const HOLDERS_TOLD_MAX: usize = 100;
 /// The longest advice to wait before asking again.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// And the shortest.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
+/// How long a lock without a past is held, as far as anybody can guess.
+const TURN_UNKNOWN: Duration = Duration::from_secs(1);
 
 impl Machine {
     /// Grants what can be granted in these queues, in arrival order over all of them. A ticket for several locks stands
@@ -210,7 +214,9 @@ impl Machine {
 
     /// Who has a lock, for those who don't.
     pub(super) fn held_by(&self, name: &LockName) -> HeldBy {
-        let Some(lock) = self.state.locks.get(name) else { return HeldBy::default() };
+        let Some(lock) = self.state.locks.get(name) else {
+            return HeldBy { blocked_by: vec![name.clone()], ..HeldBy::default() };
+        };
         let holders: Vec<Holder> = lock
             .holders
             .iter()
@@ -248,13 +254,20 @@ impl Machine {
     }
 }
 
-/// A guess when the lock may be free: what its holders usually take less what the first one has had, and never later
-/// than the first end that needs nobody's doing.
+/// A guess when it may be worth to ask again: when the first holder goes, and then a turn for each who waits. Asked for
+/// by those who do not wait, perhaps by many of them, so it grows with a holder that stays longer than others did.
 fn retry_after(lock: &Lock, holders: &[Holder]) -> Duration {
-    let soonest_end = holders.iter().map(|holder| holder.expires_in).min().unwrap_or_default();
-    let guess = match (lock.usual_hold(), holders.first()) {
-        (Some(usual), Some(first)) => usual.saturating_sub(first.held_for),
-        _ => Duration::from_secs(1),
+    let turn = lock.usual_hold().unwrap_or(TURN_UNKNOWN);
+    let first_goes = match holders.first().map(|first| first.held_for) {
+        Some(held) if held < turn => turn - held,
+        // Half of what it has had already: each answer is about half as far ahead as the last one was back.
+        Some(held) => held / 2,
+        None => Duration::ZERO,
     };
-    guess.min(soonest_end).clamp(Duration::from_millis(100), RETRY_AFTER_MAX)
+    // Never later than the first end that needs nobody's doing.
+    let soonest_end = holders.iter().map(|holder| holder.expires_in).min().unwrap_or_default();
+    let waiters = u32::try_from(lock.queue_length()).unwrap_or(u32::MAX);
+    let at_once = u32::try_from(holders.len().max(1)).unwrap_or(u32::MAX);
+    let turns = turn.saturating_mul(waiters) / at_once;
+    first_goes.min(soonest_end).saturating_add(turns).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
 }
