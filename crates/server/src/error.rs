@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tenure_api::{BadReason, Code, CycleMember, Problem, Seconds, SessionEndName};
-use tenure_core::{Cycle, Force, HeldBy, Holder, Lost, LostReason, Queued, Refusal, RequestId};
+use tenure_core::{
+    Cycle, Force, HeldBy, Holder, Lost, LostReason, Queued, Refusal, RequestId, Token,
+};
 use tenure_log::{Reason, SubmitError};
 
 use crate::identity::{Forbidden, Identity, Limited, Needs, NotIdentified, role_name};
@@ -221,6 +223,18 @@ impl Refused {
         self
     }
 
+    /// Of a break with a token the detail says first that it is no holder's.
+    pub(crate) fn of_break(mut self, token: Option<Token>) -> Self {
+        let detail = self.problem.detail.take();
+        self.problem.detail = match (token, detail) {
+            (Some(token), Some(who)) if self.problem.code == Code::Held => {
+                Some(format!("token {token} is not a holder's: {who}"))
+            }
+            (_, detail) => detail,
+        };
+        self
+    }
+
     /// Of a request for one lock it is plain which lock stands in the way.
     pub(crate) fn of_one_lock(mut self) -> Self {
         self.problem.blocked_by = None;
@@ -362,8 +376,9 @@ fn who_has_it(by: &HeldBy) -> String {
     match by.holders.first() {
         Some(Holder { note: Some(note), .. }) => format!("{name} is held by {note}"),
         Some(holder) => format!("{name} is held by {}", holder.owner),
-        None if by.opens_in.is_zero() => format!("others wait for {name}"),
-        None => format!("{name} opens in {} s", Seconds(by.opens_in)),
+        None if !by.opens_in.is_zero() => format!("{name} opens in {} s", Seconds(by.opens_in)),
+        None if by.queue_length > 0 => format!("others wait for {name}"),
+        None => format!("nobody holds {name}"),
     }
 }
 

@@ -214,7 +214,11 @@ pub struct Held {
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(holder) = self.holders.first() else {
-            return write!(f, "the lock opens in {} s", self.opens_in.as_secs_f64());
+            return match (self.opens_in, self.queue_length) {
+                (Duration::ZERO, 0) => f.write_str("nobody has the lock"),
+                (Duration::ZERO, _) => f.write_str("others wait for the lock"),
+                (opens_in, _) => write!(f, "the lock opens in {} s", opens_in.as_secs_f64()),
+            };
         };
         match &holder.note {
             Some(note) => write!(f, "held by {note}")?,
@@ -459,6 +463,15 @@ mod tests {
         let said = |detail| Refusal::field("ttl", detail).to_string();
         assert_eq!(said("`ttl` is too long"), "bad_request: `ttl` is too long");
         assert_eq!(said("is too long"), "bad_request: `ttl` is too long");
+    }
+
+    #[test]
+    fn a_lock_without_a_holder_is_not_said_to_open() {
+        let said =
+            |opens_in, queue_length| Held { opens_in, queue_length, ..Held::default() }.to_string();
+        assert_eq!(said(Duration::ZERO, 0), "nobody has the lock");
+        assert_eq!(said(Duration::ZERO, 2), "others wait for the lock");
+        assert_eq!(said(Duration::from_secs(5), 2), "the lock opens in 5 s");
     }
 
     #[test]

@@ -52,8 +52,9 @@ pub(crate) fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> 
                 tenure::Error::Refused(refusal) if refusal.code == Code::Held => Failure::new(
                     Exit::No,
                     format!(
-                        "{}: token {token} is not the holder's any more (see: tenure who)",
-                        clean(name.as_str())
+                        "{}: token {token} is not a holder's: {} (see: tenure who)",
+                        clean(name.as_str()),
+                        clean(&refusal.detail)
                     ),
                 ),
                 other => Failure::from(other),
@@ -111,11 +112,12 @@ fn which(view: &LockView, token: Option<Token>) -> Result<Token, Failure> {
     let held = |token: Token| view.holders.iter().any(|holder| holder.holder.token == token);
     match (token, view.holders.as_slice()) {
         (_, []) => {
-            Err(Failure::new(Exit::No, format!("{name} is free: there is nothing to break")))
+            let why = format!("{name}: there is nothing to break ({})", words::holders(view));
+            Err(Failure::new(Exit::No, why))
         }
         (Some(token), _) if held(token) => Ok(token),
         (Some(token), _) => {
-            let why = format!("{name}: token {token} is not the holder's (see: tenure who)");
+            let why = format!("{name}: token {token} is not a holder's (see: tenure who)");
             Err(Failure::new(Exit::No, why))
         }
         (None, [only]) => Ok(only.holder.token),

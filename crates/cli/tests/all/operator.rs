@@ -15,6 +15,9 @@ fn a_break_needs_the_holders_token() {
         server.says(&["break", "deploy", "--token", &token.to_string(), "--reason", "test"]);
     assert!(broken.contains("broken"), "{broken}");
     assert_eq!(run(&mut server.tenure(["-q", "who", "deploy"])).code, 1);
+    let again = run(&mut server.tenure(["break", "deploy", "--token", &wrong, "--reason", "test"]));
+    let said = format!("tenure: deploy: token {wrong} is not a holder's: nobody has the lock");
+    assert!(again.code == 1 && again.stderr.starts_with(&said), "{}", again.stderr);
     let why = server.says(&["why", "deploy"]);
     assert!(why.contains("broken by"), "{why}");
 }

@@ -64,7 +64,7 @@ pub(super) async fn break_grant(mut call: Box<Call>, name: &str) -> Result<Respo
     let Reply { answer, .. } = call.submit(Command::Break(Box::new(breaking))).await?;
     match answer {
         Answer::Broken { broken, next_granted } => call.ok(&BreakAnswer { broken, next_granted }),
-        Answer::Refused(refusal) => Err(Refused::of(*refusal, &caller)),
+        Answer::Refused(refusal) => Err(Refused::of(*refusal, &caller).of_break(token)),
         other => Err(Refused::bug(&format!("a break was answered with {other:?}"))),
     }
 }

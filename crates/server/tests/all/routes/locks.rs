@@ -234,6 +234,12 @@ async fn a_break_needs_the_holders_token_or_any() {
     let stale = api.post("/v1/locks/a/break", json!({"token": token + 1, "reason": "r"})).await;
     assert_eq!(stale.code(), (409, "held"));
     assert_eq!(stale.json["holders"][0]["token"], token);
+    let said = format!(
+        "token {} is not a holder's: a is held by {}",
+        token + 1,
+        first["owner"].as_str().unwrap()
+    );
+    assert_eq!(stale.json["detail"], said);
     let neither = api.post("/v1/locks/a/break", json!({"reason": "r"})).await;
     assert_eq!((neither.code(), &neither.json["field"]), ((400, "bad_request"), &json!("token")));
     let broken = api.post("/v1/locks/a/break", json!({"token": token, "reason": "r"})).await;
@@ -241,6 +247,20 @@ async fn a_break_needs_the_holders_token_or_any() {
     let history = &api.get("/v1/locks/a").await.json["history"][0];
     assert_eq!((&history["ended"], &history["token"]), (&json!("broken"), &json!(token)));
     assert!(history["by"].is_string() && history["at"].as_str().unwrap().ends_with('Z'));
+}
+
+#[tokio::test]
+async fn a_break_of_what_nobody_holds_says_so() {
+    let api = Api::start().await;
+    let lease = api.take("left").await;
+    api.post("/v1/locks/left/release", json!({"lease": lease})).await;
+    for name in ["left", "never"] {
+        let body = json!({"token": 1, "reason": "r"});
+        let refused = api.post(&format!("/v1/locks/{name}/break"), body).await;
+        assert_eq!(refused.code(), (409, "held"));
+        let said = format!("token 1 is not a holder's: nobody holds {name}");
+        assert_eq!(refused.json["detail"], said);
+    }
 }
 
 #[tokio::test]
