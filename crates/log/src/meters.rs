@@ -100,8 +100,8 @@ impl Meters {
         self.elections.load(Ordering::Relaxed)
     }
 
-    /// How much further the clock went than the time of the rules, since the start: pauses, stalls, and time without a
-    /// leader.
+    /// How long time of the rules stood still since the start, while anything had a deadline: pauses, stalls, and time
+    /// without a leader.
     pub fn clock_stall(&self) -> Duration {
         Duration::from_micros(self.clock_stall_micros.load(Ordering::Relaxed))
     }
@@ -142,8 +142,8 @@ impl Meters {
         self.elections.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn clock_stood_still(&self, since_start: Duration) {
-        self.clock_stall_micros.store(whole_micros(since_start), Ordering::Relaxed);
+    pub(crate) fn clock_stood_still(&self, time: Duration) {
+        self.clock_stall_micros.fetch_add(whole_micros(time), Ordering::Relaxed);
     }
 
     pub(crate) fn wrote_batch(&self, commands: usize) {

@@ -21,6 +21,8 @@ use crate::raft::machine::Shared;
 
 /// Between two attempts while there is no leader.
 const LEADER_RETRY: Duration = Duration::from_millis(20);
+/// What is less is what rounding to microseconds leaves.
+const DROPPED_MIN: Duration = Duration::from_millis(1);
 /// Between two snapshots taken because the disk is full.
 const FULL_RETRY: Duration = Duration::from_secs(5);
 /// Entries made after the word to stop, to answer what had been left before it.
@@ -36,8 +38,6 @@ pub(crate) struct Proposer {
     clock: Instant,
     stamper: Stamper,
     stamped: (Time, Instant),
-    // Time of the rules at the start of `clock`.
-    began: Time,
     term: Option<u64>,
     // The newest snapshot that the library knew of when the one under way was asked for.
     snapshot_asked: Option<Option<LogId<u64>>>,
@@ -69,7 +69,6 @@ impl Proposer {
             clock,
             stamper: Stamper::new(last, Duration::ZERO),
             stamped: (last, clock),
-            began: last,
             term: None,
             snapshot_asked: None,
             full_asked_at: None,
@@ -207,9 +206,12 @@ impl Proposer {
     fn stamp(&mut self, commands: Vec<Command>) -> Proposal {
         let now = Instant::now();
         let stamp = self.stamper.stamp(now - self.clock, self.shared.now());
-        self.stamped = (stamp, now);
-        let stood_still = (now - self.clock).saturating_sub(stamp.since(self.began));
-        self.alarm.meters.clock_stood_still(stood_still);
+        let (last, stamped) = std::mem::replace(&mut self.stamped, (stamp, now));
+        let dropped = (now - stamped).saturating_sub(stamp.since(last));
+        // While nothing has a deadline nothing is written, and the time that passes is nobody's.
+        if dropped >= DROPPED_MIN && self.shared.deadline().is_some() {
+            self.alarm.meters.clock_stood_still(dropped);
+        }
         Proposal::new(Batch { now: stamp, wall: wall_time(), commands })
     }
 
