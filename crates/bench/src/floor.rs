@@ -1,4 +1,5 @@
-//! What the machine itself costs: no lock server can be faster than one write to the disk and one round trip.
+//! What the machine itself costs: no lock server can be faster than one write to the disk and one round trip, nor than
+//! HTTP with nothing behind it.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,14 +10,19 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::BenchError;
-use crate::http::Server;
+use crate::contender::{Client, Contender};
+use crate::cycles;
+use crate::http::{Connection, Server};
+use crate::process::Process;
 use crate::spread::{Spread, median, micros};
 
 /// How often each is tried; the median counts.
 const TRIES: usize = 500;
 /// Bytes of one write: a log record of one command with its frame.
 const RECORD_BYTES: usize = 512;
-/// The round trip's server answers this without touching a lock or the disk.
+/// Clients that ask at once for nothing.
+const CLIENTS: usize = 64;
+/// Our server answers this without touching a lock or the disk.
 const NOTHING: &str = "/healthz";
 
 /// Costs below which no request can go.
@@ -26,6 +32,9 @@ pub struct Floor {
     pub round_trip_us: f64,
     /// One `fdatasync` after a small write into a file whose blocks exist already, in microseconds.
     pub fdatasync_us: Option<f64>,
+    /// Pairs of requests a second of 64 clients that do nothing: the most that server and load generator could reach
+    /// together on this machine.
+    pub idle_cycles_per_second: f64,
 }
 
 impl Floor {
@@ -35,17 +44,66 @@ impl Floor {
         Self {
             round_trip_us: median(rounds.iter().map(|round| round.round_trip_us).collect()),
             fdatasync_us: syncs.map(median),
+            idle_cycles_per_second: median(
+                rounds.iter().map(|round| round.idle_cycles_per_second).collect(),
+            ),
         }
     }
 }
 
-pub(crate) async fn measure(server: &Server, disk: Option<&Path>) -> Result<Floor, BenchError> {
+/// Call it inside a `LocalSet`.
+pub(crate) async fn measure(
+    server: &Server,
+    disk: Option<&Path>,
+    period: Duration,
+) -> Result<Floor, BenchError> {
     let fdatasync =
         disk.map(fdatasync).transpose().map_err(BenchError::io("measuring fdatasync"))?;
     Ok(Floor {
         round_trip_us: micros(round_trip(server).await?),
         fdatasync_us: fdatasync.map(micros),
+        idle_cycles_per_second: cycles::run(&Idle(server), CLIENTS, period).await?.per_second,
     })
+}
+
+/// Our server as one that has nothing to do.
+struct Idle<'a>(&'a Server);
+
+struct IdleClient {
+    connection: Connection,
+    request: Vec<u8>,
+}
+
+impl Contender for Idle<'_> {
+    type Client = IdleClient;
+
+    async fn client(&self, _: &str) -> Result<IdleClient, BenchError> {
+        Ok(IdleClient { connection: self.0.connect().await?, request: self.0.get(NOTHING) })
+    }
+
+    fn process(&self) -> Option<Process> {
+        None
+    }
+}
+
+impl IdleClient {
+    async fn ask(&mut self) -> Result<(), BenchError> {
+        self.connection.expect(&self.request, 200).await.map(drop)
+    }
+}
+
+impl Client for IdleClient {
+    async fn acquire(&mut self) -> Result<(), BenchError> {
+        self.ask().await
+    }
+
+    async fn acquire_in_turn(&mut self) -> Result<(), BenchError> {
+        self.ask().await
+    }
+
+    async fn release(&mut self) -> Result<(), BenchError> {
+        self.ask().await
+    }
 }
 
 async fn round_trip(server: &Server) -> Result<Duration, BenchError> {

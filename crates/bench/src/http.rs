@@ -47,6 +47,12 @@ impl Server {
         format!("GET {path} HTTP/1.1\r\n{}\r\n", self.headers).into_bytes()
     }
 
+    /// A GET request on behalf of a session, complete.
+    pub(crate) fn get_for_session(&self, path: &str, handle: &str) -> Vec<u8> {
+        let headers = &self.headers;
+        format!("GET {path} HTTP/1.1\r\n{headers}Tenure-Session: {handle}\r\n\r\n").into_bytes()
+    }
+
     /// A POST request with a JSON body, complete.
     pub(crate) fn post(&self, path: &str, body: &str) -> Vec<u8> {
         let length = body.len();
@@ -104,6 +110,19 @@ impl Connection {
             }
             self.read_more().await.map_err(broken())?;
         }
+    }
+
+    /// Sends a request whose answer does not end, and reads the head of it: 200.
+    pub(crate) async fn begin_stream(&mut self, request: &[u8]) -> Result<(), BenchError> {
+        self.send(request).await?;
+        self.received.clear();
+        while find(&self.received, b"\r\n\r\n").is_none() {
+            self.read_more().await.map_err(BenchError::io("reading an answer"))?;
+        }
+        if self.received.starts_with(b"HTTP/1.1 200") {
+            return Ok(());
+        }
+        Err(BenchError::answer("a stream", String::from_utf8_lossy(&self.received)))
     }
 
     /// As [`ask`](Self::ask), and the answer must have this status.

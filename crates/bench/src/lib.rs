@@ -10,6 +10,7 @@ mod error;
 mod floor;
 mod hand_over;
 mod http;
+mod listeners;
 mod options;
 #[cfg(feature = "peers")]
 mod peers;
@@ -25,6 +26,7 @@ pub use cycles::Cycles;
 pub use error::BenchError;
 pub use floor::Floor;
 pub use hand_over::HandOver;
+pub use listeners::Beside;
 pub use options::Options;
 pub use report::Report;
 pub use spread::Latency;
@@ -65,7 +67,8 @@ async fn measure(options: &Options) -> Result<Report, BenchError> {
     let mut cycles = vec![Vec::new(); options.clients.len()];
     let mut hand_overs = Vec::new();
     for _ in 0..options.rounds {
-        floors.push(floor::measure(&tenure.server, options.disk.as_deref()).await?);
+        let disk = options.disk.as_deref();
+        floors.push(floor::measure(&tenure.server, disk, options.period).await?);
         for (runs, clients) in cycles.iter_mut().zip(&options.clients) {
             runs.push(cycles::run(&tenure, *clients, options.period).await?);
         }
@@ -78,6 +81,7 @@ async fn measure(options: &Options) -> Result<Report, BenchError> {
         cycles: cycles.iter().map(|runs| Cycles::median(runs)).collect(),
         hand_over: HandOver::median(&hand_overs),
         held,
+        beside: listeners::run(&tenure, options.period).await?,
         waiting: waiting(&tenure, options).await?,
     })
 }

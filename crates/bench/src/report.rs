@@ -8,6 +8,7 @@ use crate::crowd::{Held, Waiting};
 use crate::cycles::Cycles;
 use crate::floor::Floor;
 use crate::hand_over::HandOver;
+use crate::listeners::Beside;
 
 /// What was measured; each figure is the median of the rounds. Prints as a table.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +23,8 @@ pub struct Report {
     pub cycles: Vec<Cycles>,
     /// One lock passed from hand to hand.
     pub hand_over: HandOver,
+    /// Cycles while many listen.
+    pub beside: Beside,
     /// Memory, when the server's process is known.
     pub held: Option<Held>,
     /// A crowd in one queue.
@@ -65,6 +68,17 @@ impl fmt::Display for Report {
         let HandOver { waiters, latency, .. } = &self.hand_over;
         let (p50, p99) = (latency.p50_us / 1e3, latency.p99_us / 1e3);
         writeln!(f, "\nhand-over with {waiters} waiters: p50 {p50:.3} ms, p99 {p99:.3} ms")?;
+        let Beside { streams, alone, per_second } = self.beside;
+        let share = per_second / alone * 100.0;
+        writeln!(
+            f,
+            "64 clients beside {streams} open streams: {share:.0} % of the cycles without them"
+        )?;
+        let idle = self.floor.idle_cycles_per_second;
+        writeln!(
+            f,
+            "HTTP alone, 64 clients: {idle:.0} pairs of requests a second that do nothing"
+        )?;
         writeln!(f, "HTTP round trip alone: {:.0} µs", self.floor.round_trip_us)?;
         if let Some(fdatasync_us) = self.floor.fdatasync_us {
             writeln!(f, "fdatasync alone: {fdatasync_us:.0} µs")?;

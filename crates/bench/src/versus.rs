@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::cycles::{self, Cycles};
 use crate::floor::{self, Floor};
 use crate::hand_over::{self, HandOver};
+use crate::listeners;
 use crate::peers::etcd::Etcd;
 use crate::peers::launch::{Launched, free_address, place};
 use crate::peers::redis::Redis;
@@ -70,6 +71,7 @@ pub fn run(plan: &Match) -> Result<Comparison, BenchError> {
         let (_etcd_server, etcd) = start_etcd(&plan.disk).await?;
         let (_redis_server, redis) = start_redis(&plan.disk).await?;
         let (floor, runs) = take_turns(plan, &tenure, &etcd, &redis).await?;
+        let beside = listeners::run(&tenure, plan.period).await?;
         drop(ours);
         let [own, etcd, redis] = runs.map(Runs::median);
         let hand_over = own.hand_over.expect("our server has a queue");
@@ -80,6 +82,7 @@ pub fn run(plan: &Match) -> Result<Comparison, BenchError> {
             floor,
             cycles: own.cycles,
             hand_over,
+            beside,
             held,
             waiting,
         };
@@ -115,7 +118,7 @@ async fn take_turns(
     }
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
-        floors.push(floor::measure(&tenure.server, Some(&plan.disk)).await?);
+        floors.push(floor::measure(&tenure.server, Some(&plan.disk), plan.period).await?);
         for (index, clients) in plan.clients.iter().enumerate() {
             all[0].cycles[index].push(cycles::run(tenure, *clients, plan.period).await?);
             all[1].cycles[index].push(cycles::run(etcd, *clients, plan.period).await?);

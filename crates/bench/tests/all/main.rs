@@ -54,6 +54,8 @@ fn a_real_server_gives_every_figure() {
     assert!(report.cycles.iter().all(|run| run.per_second > 0.0 && run.latency.p50_us > 0.0));
     assert!(report.hand_over.latency.p50_us > 0.0);
     assert!(report.one_client_ratio().is_some());
+    assert!(report.floor.idle_cycles_per_second > report.cycles[0].per_second);
+    assert!(report.beside.streams == 200 && report.beside.per_second > 0.0);
     assert_eq!(report.held.unwrap().locks, 100);
     assert_eq!(report.waiting.unwrap().waiters, 20);
     let shown = report.to_string();
