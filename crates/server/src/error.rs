@@ -94,6 +94,17 @@ impl Refused {
         refused
     }
 
+    /// The head of the request is longer than a head may be.
+    pub(crate) fn head_too_large(bytes_max: usize, fields_max: usize) -> Self {
+        let detail = format!(
+            "the head of the request has more than {bytes_max} bytes or {fields_max} fields"
+        );
+        let mut refused = Self::with(Code::TooLarge, detail);
+        refused.problem.status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16();
+        refused.problem.max = Some(bytes_max as u64);
+        refused
+    }
+
     /// The backend cannot do it, so it is refused and not done by halves.
     pub(crate) fn not_supported(capability: &str) -> Self {
         let mut refused = Self::with(Code::NotSupported, "this server cannot do that");

@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod cors;
 mod crowd;
+mod unread;
 mod wire;
 
 use std::io;

@@ -205,6 +205,11 @@ pub(super) fn no_room(full: Full) -> Vec<u8> {
     let mut refused = Refused::unavailable(Reason::Overloaded);
     refused.problem.limit = Some(full.limit().to_owned());
     refused.problem.max = Some(full.max());
+    whole(&refused)
+}
+
+/// A whole HTTP/1.1 answer, after which the connection ends, as bytes.
+pub(super) fn whole(refused: &Refused) -> Vec<u8> {
     let body = serde_json::to_vec(&*refused.problem).unwrap_or_default();
     let mut headers = http::HeaderMap::new();
     refused.write_headers(&mut headers);

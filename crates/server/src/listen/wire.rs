@@ -8,16 +8,18 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::crowd::Vitals;
+use super::unread::Instead;
 
 pub(super) struct Wire<S> {
     stream: S,
     vitals: Arc<Vitals>,
     head: Head,
+    instead: Option<Instead>,
 }
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, vitals: Arc<Vitals>) -> Self {
-        Wire { stream, vitals, head: Head::default() }
+        Wire { stream, vitals, head: Head::default(), instead: None }
     }
 
     fn listen(&mut self, bytes: &[u8]) {
@@ -48,6 +50,31 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             self.listen(new);
         }
         read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Sends an answer of ours for these bytes, if they are one that nobody understands. Whoever sends them hears that they
+    /// are gone when ours are.
+    fn poll_instead(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        let mut instead = self.instead.take().or_else(|| Instead::of(bytes))?;
+        while instead.sent < instead.ours.len() {
+            let rest = &instead.ours[instead.sent..];
+            match Pin::new(&mut self.stream).poll_write(context, rest) {
+                Poll::Ready(Ok(0)) => return Some(Poll::Ready(Ok(0))),
+                Poll::Ready(Ok(sent)) => instead.sent += sent,
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => {
+                    self.instead = Some(instead);
+                    return Some(Poll::Pending);
+                }
+            }
+        }
+        Some(Poll::Ready(Ok(instead.theirs)))
     }
 }
 
@@ -111,7 +138,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let sent = match self.poll_instead(context, bytes) {
+            Some(sent) => sent,
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+        };
         self.note(sent)
     }
 
@@ -120,7 +150,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let instead = match slices {
+            [bytes] => self.poll_instead(context, bytes),
+            _ => None,
+        };
+        let sent = match instead {
+            Some(sent) => sent,
+            None => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        };
         self.note(sent)
     }
 

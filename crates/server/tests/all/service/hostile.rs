@@ -90,6 +90,41 @@ async fn floods_of_header_fields_are_refused() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_refused_in_the_words_of_every_refusal() {
+    let server = Server::memory().await;
+    let many: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let get = |path: &str, fields: &str| format!("GET {path} HTTP/1.1\r\nhost: t\r\n{fields}\r\n");
+    let chunked = format!(
+        "POST /v1/locks/target/acquire HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {KEY}\r\n\
+         content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n"
+    );
+    for (request, expected, code) in [
+        (get("/v1", "a b: 1\r\n"), "400", "bad_request"),
+        (get("/v1", " b: folded\r\n"), "400", "bad_request"),
+        ("GET\r\n\r\n".to_owned(), "400", "bad_request"),
+        (chunked, "400", "bad_request"),
+        (get("/v1", &many), "431", "too_large"),
+        (get("/v1", &format!("x: {}\r\n", "a".repeat(100 * 1024))), "431", "too_large"),
+        (get(&format!("/{}", "a".repeat(20 * 1024)), ""), "414", "too_large"),
+        (get(&format!("/{}", "a".repeat(70 * 1024)), ""), "4", "too_large"),
+    ] {
+        let shown = &request[..request.len().min(60)];
+        let answer = exchange(&mut server.connect().await, request.as_bytes()).await;
+        assert!(status(&answer).starts_with(expected), "{shown}: {answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.contains("content-type: application/problem+json"), "{shown}: {answer}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{shown}: {answer}");
+        let body: serde_json::Value = serde_json::from_str(body).expect("the body is JSON");
+        assert_eq!(
+            (&body["code"], &body["status"]),
+            (&json!(code), &json!(status(&answer).parse::<u16>().unwrap())),
+            "{shown}"
+        );
+    }
+    assert!(is_untouched(&server).await);
+}
+
+#[tokio::test]
 async fn a_url_beyond_the_bound_is_too_large() {
     let server = Server::memory().await;
     let answer = server.get(&format!("/v1/locks/{}", "a".repeat(9 * 1024))).await;
