@@ -122,6 +122,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_ended_keeps_its_id_until_it_is_let_go() {
+        let child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let status = loop {
+            if let Some(status) = peek_end(pid).unwrap() {
+                break status;
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(status, Status::Exited(0));
+        assert_eq!(peek_end(pid).unwrap(), Some(status), "nobody else can have its id");
+        reap(pid);
+        assert!(peek_end(pid).is_err());
+    }
+
+    #[test]
     fn the_dead_and_the_others_are_not_in_the_group() {
         assert!(runs_in_group("12 (a) b) S 1 10 10 0", 10));
         assert!(!runs_in_group("12 (sh) Z 1 10 10 0", 10));

@@ -54,6 +54,33 @@ fn a_killed_wrapper_takes_its_command_with_it() {
 }
 
 #[test]
+fn a_killed_wrappers_command_is_told_at_once_even_if_it_is_stopped() {
+    let server = Server::start();
+    let script =
+        "trap 'echo yes > told; exit' TERM; echo $$; kill -STOP $$; while :; do sleep 0.01; done";
+    let (wrapper, command) = holder(&server, &["--ttl", "10m"], script);
+    eventually("it is stopped", || {
+        fs::read_to_string(format!("/proc/{command}/stat")).unwrap().contains(") T ")
+    });
+    wrapper.signal(Signal::KILL);
+    eventually("the command is gone, long before its time", || !runs(command));
+    assert_eq!(fs::read_to_string(server.file("told")).unwrap(), "yes\n");
+}
+
+#[test]
+fn a_killed_wrappers_command_goes_on_with_no_kill() {
+    let server = Server::start();
+    let (wrapper, command) =
+        holder(&server, &["--ttl", "1s", "--no-kill"], "echo $$; exec sleep 1000");
+    wrapper.signal(Signal::KILL);
+    let next = run(&mut server.tenure(["lock", "deploy", "--", "true"]));
+    assert_eq!(next.code, 0, "{}", next.stderr);
+    assert!(runs(command));
+    kill(command, Signal::KILL);
+    eventually("the command is gone", || !runs(command));
+}
+
+#[test]
 fn a_killed_wrappers_stubborn_command_ends_before_the_next_holder_begins() {
     let server = Server::start();
     let (wrapper, command) = holder(&server, &["--ttl", "1s"], STUBBORN);
