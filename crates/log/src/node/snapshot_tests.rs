@@ -4,6 +4,9 @@ use super::tests::{acquire, granted, is_held, release, start_with, submit};
 use crate::disk::fault::FaultDisk;
 use crate::options::Options;
 
+/// More than enough for some snapshots.
+const LOCKS_MAX: usize = 10_000;
+
 #[tokio::test]
 async fn a_copied_snapshot_is_the_machine_byte_for_byte() {
     let disk = FaultDisk::default();
@@ -11,6 +14,7 @@ async fn a_copied_snapshot_is_the_machine_byte_for_byte() {
     let mut number = 0;
     while node.alarm.meters.snapshots() < 3 {
         number += 1;
+        assert!(number < LOCKS_MAX, "snapshots are taken");
         granted(&node, &format!("lock-{number}")).await;
         if number % 3 == 0 {
             submit(&node, release(&format!("lock-{number}"))).await.unwrap();
@@ -42,6 +46,7 @@ async fn a_snapshot_that_cannot_be_copied_is_taken_of_the_machine_itself() {
     let mut until = async |snapshots| {
         while node.alarm.meters.snapshots() < snapshots {
             number += 1;
+            assert!(number < LOCKS_MAX, "snapshots are taken");
             granted(&node, &format!("lock-{number}")).await;
         }
     };
@@ -61,7 +66,7 @@ async fn a_snapshot_that_cannot_be_copied_is_taken_of_the_machine_itself() {
 async fn a_snapshot_follows_another_however_much_was_logged_meanwhile() {
     let disk = FaultDisk::default();
     let node = start_with(&disk, Options { snapshot_log_bytes: 1, ..Options::memory() }).await;
-    for number in 0..10_000 {
+    for number in 0..LOCKS_MAX {
         drop(submit(&node, acquire(&format!("lock-{number}"))).await.unwrap());
         if node.alarm.meters.snapshots() >= 10 {
             break;
