@@ -247,6 +247,30 @@ fn with_no_kill_the_command_goes_on_and_the_loss_is_told() {
 }
 
 #[test]
+fn who_signals_the_sentinel_means_the_command() {
+    let server = Server::start();
+    let script = "trap 'echo heard; exit 0' USR1; echo $$; while :; do sleep 0.01; done";
+    let (mut wrapper, command) = holder(&server, &[], script);
+    let sentinel = children(wrapper.id())[0];
+    assert_ne!(sentinel, command);
+    kill(sentinel, Signal::USR1);
+    assert_eq!(wrapper.line(), "heard");
+    assert_eq!(wrapper.end().code, 0);
+}
+
+#[test]
+fn the_dead_of_a_long_command_are_not_kept() {
+    let server = Server::start();
+    // Each of them loses its parent while it runs.
+    let script = "for i in 1 2 3 4 5; do (sleep 0.1 &); done; echo $$; read line";
+    let (mut wrapper, command) = holder(&server, &[], script);
+    let sentinel = children(wrapper.id())[0];
+    eventually("only the command is left", || children(sentinel) == [command]);
+    wrapper.write("\n");
+    assert_eq!(wrapper.end().code, 0);
+}
+
+#[test]
 fn what_a_command_leaves_behind_by_itself_is_its_own_affair() {
     let server = Server::start();
     let script = "sleep 1000 >/dev/null 2>&1 </dev/null & echo $!";

@@ -133,6 +133,16 @@ async fn a_log_whose_only_segment_is_gone_or_short_is_refused() {
     assert_eq!(log.read(|machine| machine.grants().len()).await.unwrap(), 1);
 }
 
+#[tokio::test]
+async fn a_log_without_its_identity_is_refused_and_not_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).await.stop().await;
+    let identity = dir.path().join("log.id");
+    std::fs::remove_file(&identity).unwrap();
+    refused_for(dir.path(), &identity).await;
+    assert!(!identity.exists());
+}
+
 async fn refused_for(dir: &std::path::Path, file: &std::path::Path) {
     match Log::open(Options::disk(dir)).await {
         Err(OpenError::Damaged { file: named, .. }) => assert_eq!(named, file),
