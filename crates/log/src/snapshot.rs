@@ -240,6 +240,14 @@ mod tests {
     }
 
     #[test]
+    fn a_saved_snapshot_survives_a_crash() {
+        let disk = crate::disk::fault::FaultDisk::default();
+        save(&disk, &snapshot()).unwrap();
+        let found = find(&disk.after_crash(|| false), Path::new("log"), 5).unwrap();
+        assert_eq!(found.newest, Some(snapshot()));
+    }
+
+    #[test]
     fn a_snapshot_is_read_back_and_any_flipped_bit_is_noticed() {
         let mut bytes = encode_head(&snapshot());
         bytes.extend_from_slice(&snapshot().state);

@@ -342,6 +342,15 @@ fn a_frame_in_the_place_of_another_is_refused() {
 }
 
 #[test]
+fn frames_behind_a_first_page_that_is_gone_are_refused_even_if_no_note_tells_of_them() {
+    let disk = filled(12);
+    let tip = segments(&disk).pop().unwrap();
+    disk.edit(IDENTITY_FILE, |bytes| bytes[HEADER_BYTES..].fill(0));
+    disk.edit(&tip, |bytes| bytes[..HEADER_BYTES].fill(0));
+    refused_for(&disk, &tip, "its first page is gone, and so are the notes");
+}
+
+#[test]
 fn a_file_in_the_place_of_a_segment_is_foreign() {
     let disk = filled(3);
     let file = disk.create(&segment_name(99), 0).unwrap();
