@@ -3,7 +3,7 @@
 //! It is plain state and pure functions. What is due ends first, then the commands take effect in order; both tell
 //! what they changed. The chapters: `acquire` (may it have the lock, must it wait), `queue` (who is next), `end`
 //! (how grants and waits end), `release`, `renew`, `convert`, `operator`, `session`, `request` (retries), `deadlock`,
-//! `key`, `view`, `snapshot`.
+//! `key`, `view`, `snapshot`. Under them lie `record` and `packed` (what is kept of each, and how).
 
 mod acquire;
 mod convert;
@@ -12,6 +12,7 @@ mod due;
 mod end;
 mod key;
 mod operator;
+mod packed;
 mod queue;
 mod record;
 mod release;
@@ -39,6 +40,7 @@ use crate::view::Usage;
 use due::Deadlines;
 use end::EndedLeases;
 use key::StoredKey;
+use packed::PackedMap;
 use record::{Lock, OwnerKey, Session, Ticket, TicketSet, Upgrade};
 use request::Requests;
 use session::EndedSessions;
@@ -65,9 +67,8 @@ struct State {
     revision: u64,
     tickets_made: u64,
     sessions_made: u64,
-    locks: BTreeMap<LockName, Lock>,
-    #[serde(with = "snapshot::sorted")]
-    tickets: HashMap<TicketId, Box<Ticket>>,
+    locks: PackedMap<LockName, Lock>,
+    tickets: PackedMap<TicketId, Ticket>,
     upgrades: BTreeMap<TicketId, Upgrade>,
     sessions: BTreeMap<SessionId, Session>,
     requests: Requests,
@@ -202,6 +203,10 @@ impl Machine {
 
     fn ticket_mut(&mut self, id: TicketId) -> &mut Ticket {
         self.state.tickets.get_mut(&id).expect("an indexed ticket exists")
+    }
+
+    fn known_lock(&self, name: &LockName) -> &Lock {
+        self.state.locks.get(name).expect("a ticket's lock exists")
     }
 
     fn lock_mut(&mut self, name: &LockName) -> &mut Lock {

@@ -2,8 +2,8 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -51,19 +51,20 @@ fn check(text: &str, min: usize, max: usize) -> Result<(), BadText> {
     }
 }
 
+// Shared, and one word wide: a held lock has half a dozen of them.
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $min:expr, $max:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// Checks the text; bytes compare, nothing is normalised.
             pub fn new(text: impl AsRef<str>) -> Result<Self, BadText> {
                 let text = text.as_ref();
                 check(text, $min, $max)?;
-                Ok($name(Arc::from(text)))
+                Ok($name(ArcStr::from(text)))
             }
 
             /// The text.
@@ -133,7 +134,7 @@ text!(
 impl Owner {
     /// A name the machine made itself.
     pub(crate) fn made(text: String) -> Self {
-        Owner(Arc::from(text))
+        Owner(ArcStr::from(text))
     }
 }
 
@@ -147,7 +148,7 @@ impl Prefix {
 impl RequestId {
     /// A name the machine made itself.
     pub(crate) fn made(text: String) -> Self {
-        RequestId(Arc::from(text))
+        RequestId(ArcStr::from(text))
     }
 
     /// The number of a `seq-<number>` id.

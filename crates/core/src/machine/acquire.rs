@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::record::{Extra, Kind, OwnerKey, OwnerName, Part, Parts, Ticket, TicketLife, TicketSet};
+use super::record::{
+    Extra, Kind, MaybeTime, OwnerKey, OwnerName, Part, Parts, Ticket, TicketLife, TicketSet, Ttl,
+};
 use super::request::Named;
 use super::{Decided, Machine, Told, invalid, refuse};
 use crate::answer::{Answer, DeniedBy, Refusal};
@@ -109,16 +111,16 @@ impl Machine {
             owner,
             life: match request.life {
                 Life::Session(handle) => TicketLife::Session(handle.id),
-                Life::Own(ttl) => TicketLife::Own { ttl, expires_at: Time::ZERO },
+                Life::Own(ttl) => TicketLife::Own { ttl: Ttl::new(ttl), expires_at: Time::ZERO },
             },
             note: request.note.clone(),
             lease: request.lease,
             arrived_at: self.state.now,
-            granted_at: None,
+            granted_at: MaybeTime::NONE,
             depth: 0,
             extra: extra(request, &named, wait_until),
         };
-        self.state.tickets.insert(id, Box::new(ticket));
+        self.state.tickets.insert(id, ticket);
         self.remember_request(named, id);
         id
     }
@@ -131,7 +133,7 @@ impl Machine {
     /// The lock, made if nobody asked for it lately; it is not idle any more. An unused lock takes the kind and size of
     /// its next request.
     fn make_busy(&mut self, want: &Want) {
-        let lock = self.state.locks.entry(want.name.clone()).or_default();
+        let lock = self.state.locks.get_or_default(&want.name);
         if lock.is_idle() {
             lock.kind = want.claim.kind();
         }
@@ -163,10 +165,10 @@ impl Machine {
     /// whichever are fewer.
     fn holding(&self, owner: &OwnerKey, held: &TicketSet, want: &Want) -> Option<TicketId> {
         let lock = self.state.locks.get(&want.name)?;
-        if held.len() <= lock.holders.len() {
+        if held.len() <= lock.holder_count() {
             return held.iter().find(|id| self.ticket(*id).part(&want.name).is_some());
         }
-        lock.holders.iter().map(|(_, id)| id).find(|id| self.ticket(*id).owner_key(*id) == *owner)
+        lock.holders().map(|(_, id)| id).find(|id| self.ticket(*id).owner_key(*id) == *owner)
     }
 
     fn enter_again(&mut self, id: TicketId, request: &Acquire, named: Named) -> Decided<Answer> {

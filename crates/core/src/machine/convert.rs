@@ -1,7 +1,7 @@
 //! Changing the mode of a held lock, and handing a grant to another process.
 
 use super::acquire::{check_at_most, check_ttl};
-use super::record::{Kind, Ticket, TicketLife, Upgrade};
+use super::record::{Kind, Ticket, TicketLife, Ttl, Upgrade};
 use super::request::{MADE, Remembered, RequestState};
 use super::{Decided, Machine, Told, invalid, refuse};
 use crate::answer::{Answer, Ended, HeldBy, Queued, Refusal, Released};
@@ -46,8 +46,7 @@ impl Machine {
         let parts = self.ticket_mut(id).parts.as_mut_slice();
         let part = parts.iter_mut().find(|part| part.name == *name).expect("it holds it");
         let before = std::mem::replace(&mut part.claim, claim);
-        let lock = self.lock_mut(name);
-        lock.used = lock.used - before.weight() + claim.weight();
+        self.lock_mut(name).reclaim(before, claim);
     }
 
     /// Waits ahead of the queue to be alone. Two that wait for each other to leave never would: the second is refused.
@@ -101,7 +100,7 @@ impl Machine {
 
     pub(super) fn index_upgrade(&mut self, upgrade_id: TicketId) {
         let upgrade = &self.state.upgrades[&upgrade_id];
-        if let Some(owner) = self.state.tickets[&upgrade.ticket].shared_owner() {
+        if let Some(owner) = self.ticket(upgrade.ticket).shared_owner() {
             self.index.owners.entry(owner).or_default().waiting.insert(upgrade_id);
         }
         self.index.deadlines.add(upgrade.wait_until, super::due::Due::Wait(upgrade_id));
@@ -117,7 +116,7 @@ impl Machine {
             ticket: upgrade_id,
             request: self.upgrade_request(upgrade.ticket, upgrade_id),
             position: 1,
-            queue_length: self.state.locks[&upgrade.name].queue_length(),
+            queue_length: self.known_lock(&upgrade.name).queue_length(),
             waited: now.since(upgrade.arrived_at),
             wait_left: upgrade.wait_until.since(now),
         }
@@ -184,11 +183,10 @@ impl Machine {
         let token = self.next_token();
         let parts = self.ticket_mut(id).parts.as_mut_slice();
         let part = parts.iter_mut().find(|part| part.name == *name).expect("it holds it");
-        let before = std::mem::replace(&mut part.token, token);
+        let (before, claim) = (std::mem::replace(&mut part.token, token), part.claim);
         let lock = self.lock_mut(name);
-        lock.holders.remove(before);
-        lock.holders.add(token, id);
-        lock.latest = token;
+        lock.free(before, claim);
+        lock.hold(token, id, claim);
     }
 
     /// Takes an upgrade out of every index; the grant stays as it is.
@@ -290,7 +288,7 @@ impl Machine {
             let past = self.past(old, name, Ended::HandedOver, Some(by));
             self.lock_mut(name).remember(past);
         }
-        self.state.tickets.insert(new, Box::new(heir));
+        self.state.tickets.insert(new, heir);
         for name in &names {
             self.retoken(new, name);
         }
@@ -316,10 +314,10 @@ impl Machine {
         heir.life = match hand_over.life {
             None => heir.life,
             Some(Life::Session(handle)) => TicketLife::Session(handle.id),
-            Some(Life::Own(ttl)) => TicketLife::Own { ttl, expires_at: now + ttl },
+            Some(Life::Own(ttl)) => TicketLife::Own { ttl: Ttl::new(ttl), expires_at: now + ttl },
         };
         if let (None, TicketLife::Own { ttl, expires_at }) = (&hand_over.life, &mut heir.life) {
-            *expires_at = now + *ttl;
+            *expires_at = now + ttl.get();
         }
         heir.key = hand_over.caller.key.clone();
         heir.lease = hand_over.new_lease;

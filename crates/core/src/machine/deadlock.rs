@@ -127,7 +127,7 @@ impl Machine {
         owner: &OwnerKey,
     ) -> Option<TicketId> {
         let lock = self.state.locks.get(name)?;
-        for (_, holder) in lock.holders.iter().filter(|(_, holder)| Some(*holder) != upgrading) {
+        for (_, holder) in lock.holders().filter(|(_, holder)| Some(*holder) != upgrading) {
             if !self.is_in_the_way(lock, name, holder, claim) {
                 continue;
             }

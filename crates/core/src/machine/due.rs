@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::packed::PackedMap;
 use super::{Machine, Told};
 use crate::answer::{Ended, Refusal, SessionEnd};
 use crate::change::Settled;
@@ -17,18 +18,49 @@ const FORGOTTEN_PER_BATCH_MAX: usize = 1_000;
 /// waiter whose time is up as the lock becomes free still gets it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deadlines {
-    numbered: BTreeSet<(Time, Due)>,
+    numbered: PackedMap<(Time, PackedDue), ()>,
     /// Apart from the others, so that these stay small.
     named: BTreeSet<(Time, NamedDue)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What ends, by its number. At one instant the kinds come in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Session(SessionId),
     Grant(TicketId),
     /// Nobody listens: leaves the queue, or gives back what it was granted meanwhile.
     Leave(TicketId),
     Wait(TicketId),
+}
+
+/// [`Due`] in one word, since every grant has one: the kind in the upper two bits, which no number reaches, so that
+/// words are in the order of what they stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PackedDue(u64);
+
+impl PackedDue {
+    const KIND_SHIFT: u32 = 62;
+
+    fn new(due: Due) -> Self {
+        let (kind, number) = match due {
+            Due::Session(id) => (0, id.0),
+            Due::Grant(id) => (1, id.0),
+            Due::Leave(id) => (2, id.0),
+            Due::Wait(id) => (3, id.0),
+        };
+        assert!(number >> Self::KIND_SHIFT == 0, "numbers stay below 2^62: they rise by one");
+        PackedDue((kind << Self::KIND_SHIFT) | number)
+    }
+
+    fn due(self) -> Due {
+        let number = self.0 & ((1 << Self::KIND_SHIFT) - 1);
+        match self.0 >> Self::KIND_SHIFT {
+            0 => Due::Session(SessionId(number)),
+            1 => Due::Grant(TicketId(number)),
+            2 => Due::Leave(TicketId(number)),
+            _ => Due::Wait(TicketId(number)),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,11 +71,11 @@ pub(super) enum NamedDue {
 
 impl Deadlines {
     pub(super) fn add(&mut self, at: Time, due: Due) {
-        self.numbered.insert((at, due));
+        self.numbered.insert((at, PackedDue::new(due)), ());
     }
 
     pub(super) fn remove(&mut self, at: Time, due: Due) {
-        self.numbered.remove(&(at, due));
+        self.numbered.remove(&(at, PackedDue::new(due)));
     }
 
     pub(super) fn add_named(&mut self, at: Time, due: NamedDue) {
@@ -55,20 +87,22 @@ impl Deadlines {
     }
 
     pub(super) fn next(&self) -> Option<Time> {
-        let numbered = self.numbered.first().map(|(at, _)| *at);
+        let numbered = self.numbered.first().map(|((at, _), ())| *at);
         let named = self.named.first().map(|(at, _)| *at);
         numbered.into_iter().chain(named).min()
     }
 
     fn pop_numbered(&mut self, now: Time) -> Option<Due> {
-        let (at, due) = self.numbered.first()?;
+        let (&(at, packed), ()) = self.numbered.first()?;
+        let due = packed.due();
         let is_wait = matches!(due, Due::Wait(_));
         let named_first =
-            self.named.first().is_some_and(|(named, _)| named < at || (named == at && is_wait));
-        if *at > now || named_first {
+            self.named.first().is_some_and(|(named, _)| *named < at || (*named == at && is_wait));
+        if at > now || named_first {
             return None;
         }
-        self.numbered.pop_first().map(|(_, due)| due)
+        self.numbered.remove(&(at, packed));
+        Some(due)
     }
 
     fn pop_named(&mut self, now: Time) -> Option<NamedDue> {

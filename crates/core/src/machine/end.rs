@@ -123,10 +123,9 @@ impl Machine {
         let part = ticket.part(name).expect("the ticket holds it").clone();
         let opens_at = opens_at(ticket, ended, now);
         let lock = self.lock_mut(name);
-        lock.holders.remove(part.token);
-        lock.used -= part.claim.weight();
+        lock.free(part.token, part.claim);
         lock.remember(past);
-        let unheld = lock.holders.is_empty();
+        let unheld = !lock.is_held();
         if unheld {
             self.index.held_locks -= 1;
         }
@@ -197,7 +196,7 @@ impl Machine {
     /// Takes a ticket out of every index and remembers how its requests and its lease ended.
     pub(super) fn forget_ticket(&mut self, id: TicketId, ended: Ended, told: Told<'_>) {
         self.unindex(id);
-        let ticket = *self.state.tickets.remove(&id).expect("an indexed ticket exists");
+        let ticket = self.state.tickets.remove(&id).expect("an indexed ticket exists");
         let token =
             ticket.parts.as_slice().first().map(|part| part.token).filter(|_| ticket.is_granted());
         if let Some(extra) = &ticket.extra {
@@ -243,7 +242,7 @@ impl Machine {
     pub(super) fn granted(&self, id: TicketId) -> Granted {
         let ticket = self.ticket(id);
         let (ttl, expires_at) = match ticket.life {
-            TicketLife::Own { ttl, expires_at } => (ttl, expires_at),
+            TicketLife::Own { ttl, expires_at } => (ttl.get(), expires_at),
             TicketLife::Session(session) => {
                 let session =
                     self.state.sessions.get(&session).expect("a ticket's session is alive");
@@ -363,7 +362,7 @@ pub(super) fn granted_locks(ticket: &Ticket) -> Vec<GrantedLock> {
 /// `at_least` counts from the grant, however it ends.
 fn opens_at(ticket: &Ticket, ended: Ended, now: Time) -> Time {
     let Some(extra) = &ticket.extra else { return now };
-    let from_grant = ticket.granted_at.unwrap_or(now) + extra.at_least;
+    let from_grant = ticket.granted_at.get().unwrap_or(now) + extra.at_least;
     match ended {
         Ended::Expired | Ended::SessionEnded => from_grant.max(now + extra.lock_delay),
         _ => from_grant,

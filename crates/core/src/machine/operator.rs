@@ -30,7 +30,7 @@ impl Machine {
     fn holders_of(&self, name: &LockName, token: Option<Token>) -> Vec<TicketId> {
         let Some(lock) = self.state.locks.get(name) else { return vec![] };
         let wanted = |held: Token| token.is_none_or(|token| token == held);
-        lock.holders.iter().filter(|(held, _)| wanted(*held)).map(|(_, id)| id).collect()
+        lock.holders().filter(|(held, _)| wanted(*held)).map(|(_, id)| id).collect()
     }
 
     /// Ends grants by force: of the holder with this token, or of whoever holds. A token that is not a holder's breaks
@@ -46,7 +46,7 @@ impl Machine {
         }
         let told = Told { by: Some(&breaking.caller.key), reason: Some(&breaking.reason) };
         let latest =
-            |machine: &Self| machine.state.locks.get(&breaking.name).map(|lock| lock.latest);
+            |machine: &Self| machine.state.locks.get(&breaking.name).and_then(|lock| lock.latest());
         let before = latest(self);
         let mut names = Vec::new();
         for id in &ids {
@@ -81,7 +81,7 @@ impl Machine {
             return refuse(Refusal::CapacityMismatch { name: resize.name.clone(), permits: None });
         }
         lock.resize(Some(resize.permits));
-        let any_holder = lock.holders.iter().next();
+        let any_holder = lock.holders().next();
         if let Some((_, id)) = any_holder {
             let told = Told { by: Some(&resize.caller.key), reason: None };
             self.tell(id, &resize.name, Action::Resized, told);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::due::Due;
-use super::record::{Lock, TicketLife};
+use super::record::{Lock, MaybeTime, TicketLife};
 use super::{Machine, Told};
 use crate::answer::{Ended, HeldBy, Holder, Queued, Refusal};
 use crate::change::{Action, Settled};
@@ -55,7 +55,7 @@ impl Machine {
     fn is_next_everywhere(&self, id: TicketId) -> bool {
         !self.is_due_to_leave(id)
             && self.ticket(id).parts.as_slice().iter().all(|part| {
-                let lock = self.state.locks.get(&part.name).expect("a ticket's lock exists");
+                let lock = self.known_lock(&part.name);
                 lock.upgrade().is_none()
                     && lock.head() == Some(id)
                     && self.fits_now(lock, part.claim)
@@ -72,7 +72,7 @@ impl Machine {
     /// Whether a lock has room for the claim and is not held back by a delay. A lock without holders takes the size of
     /// its next request, unless an operator gave it one.
     pub(super) fn fits_now(&self, lock: &Lock, claim: Claim) -> bool {
-        let takes_any_size = lock.holders.is_empty() && lock.resized().is_none();
+        let takes_any_size = !lock.is_held() && lock.resized().is_none();
         lock.opens_at() <= self.state.now && (takes_any_size || lock.fits(claim))
     }
 
@@ -99,10 +99,10 @@ impl Machine {
             self.hold(&name, claim, token, id);
         }
         let ticket = self.ticket_mut(id);
-        ticket.granted_at = Some(now);
+        ticket.granted_at = MaybeTime::at(now);
         ticket.depth = 1;
         if let TicketLife::Own { ttl, expires_at } = &mut ticket.life {
-            *expires_at = now + *ttl;
+            *expires_at = now + ttl.get();
         }
         if let Some(extra) = &mut ticket.extra {
             extra.wait_until = None;
@@ -116,13 +116,11 @@ impl Machine {
 
     fn hold(&mut self, name: &LockName, claim: Claim, token: crate::Token, id: TicketId) {
         let lock = self.lock_mut(name);
-        let first = lock.holders.is_empty();
+        let first = !lock.is_held();
         if first && lock.resized().is_none() {
             lock.kind = claim.kind();
         }
-        lock.holders.add(token, id);
-        lock.used += claim.weight();
-        lock.latest = token;
+        lock.hold(token, id, claim);
         if first {
             self.index.held_locks += 1;
         }
@@ -167,7 +165,7 @@ impl Machine {
         let ticket = self.ticket(id);
         let now = self.state.now;
         let places = ticket.parts.as_slice().iter().map(|part| {
-            let lock = self.state.locks.get(&part.name).expect("a ticket's lock exists");
+            let lock = self.known_lock(&part.name);
             let ahead = lock.place(id).unwrap_or(0) + usize::from(lock.upgrade().is_some());
             (ahead + 1, lock.queue_length())
         });
@@ -218,8 +216,7 @@ impl Machine {
             return HeldBy { blocked_by: vec![name.clone()], ..HeldBy::default() };
         };
         let holders: Vec<Holder> = lock
-            .holders
-            .iter()
+            .holders()
             .take(HOLDERS_TOLD_MAX)
             .filter_map(|(_, id)| self.holder(id, name))
             .collect();

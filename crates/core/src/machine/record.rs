@@ -1,6 +1,7 @@
 //! The records: what the machine keeps of a lock, a ticket and a session.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -55,68 +56,17 @@ impl Kind {
     }
 }
 
-/// The holders of a lock. Most locks have one, and it costs no allocation.
+/// The holders of a lock. Most locks have one, whose token is the lock's latest: it costs no allocation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) enum Holders {
+enum Holders {
     /// Nobody.
     #[default]
     None,
-    /// One.
-    One(Token, TicketId),
+    /// One, with the latest token.
+    Latest(TicketId),
     /// Several, in order of grant.
     #[expect(clippy::box_collection, reason = "most locks have one holder and are smaller for it")]
     Many(Box<BTreeMap<Token, TicketId>>),
-}
-
-impl Holders {
-    pub(super) fn add(&mut self, token: Token, ticket: TicketId) {
-        match self {
-            Holders::None => *self = Holders::One(token, ticket),
-            Holders::One(first, holder) => {
-                let both = BTreeMap::from([(*first, *holder), (token, ticket)]);
-                *self = Holders::Many(Box::new(both));
-            }
-            Holders::Many(all) => {
-                all.insert(token, ticket);
-            }
-        }
-    }
-
-    pub(super) fn remove(&mut self, token: Token) {
-        match self {
-            Holders::One(only, _) if *only == token => *self = Holders::None,
-            Holders::Many(all) => {
-                all.remove(&token);
-                if all.is_empty() {
-                    *self = Holders::None;
-                }
-            }
-            Holders::None | Holders::One(..) => {}
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Holders::None)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Holders::None => 0,
-            Holders::One(..) => 1,
-            Holders::Many(all) => all.len(),
-        }
-    }
-
-    /// In order of grant.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Token, TicketId)> + '_ {
-        let (one, many) = match self {
-            Holders::None => (None, None),
-            Holders::One(token, ticket) => (Some((*token, *ticket)), None),
-            Holders::Many(all) => (None, Some(all.iter())),
-        };
-        let many = many.into_iter().flatten();
-        one.into_iter().chain(many.map(|(token, ticket)| (*token, *ticket)))
-    }
 }
 
 /// A set of tickets that mostly has one member, which costs no allocation.
@@ -182,12 +132,12 @@ impl TicketSet {
 /// A lock that somebody holds, wants, or lately had.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Lock {
-    pub(super) holders: Holders,
-    /// Sum of the holders' weights.
-    pub(super) used: u64,
-    pub(super) kind: Kind,
+    holders: Holders,
     /// The latest token granted here.
-    pub(super) latest: Token,
+    latest: Token,
+    /// Sum of the holders' weights.
+    used: u32,
+    pub(super) kind: Kind,
     /// What most locks at most times don't have: on the heap.
     rest: Option<Box<Rest>>,
 }
@@ -233,7 +183,77 @@ impl Lock {
 
     /// Whether the claim fits beside the holders.
     pub(super) fn fits(&self, claim: Claim) -> bool {
-        self.used + claim.weight() <= self.capacity()
+        u64::from(self.used) + claim.weight() <= self.capacity()
+    }
+
+    /// Adds a holder. Its token is higher than all before it.
+    pub(super) fn hold(&mut self, token: Token, ticket: TicketId, claim: Claim) {
+        match &mut self.holders {
+            Holders::None => self.holders = Holders::Latest(ticket),
+            Holders::Latest(first) => {
+                let both = BTreeMap::from([(self.latest, *first), (token, ticket)]);
+                self.holders = Holders::Many(Box::new(both));
+            }
+            Holders::Many(all) => {
+                all.insert(token, ticket);
+            }
+        }
+        self.latest = token;
+        self.use_instead(0, claim.weight());
+    }
+
+    /// Takes a holder away.
+    pub(super) fn free(&mut self, token: Token, claim: Claim) {
+        match &mut self.holders {
+            Holders::Latest(_) => self.holders = Holders::None,
+            Holders::Many(all) => {
+                all.remove(&token);
+                if all.is_empty() {
+                    self.holders = Holders::None;
+                }
+            }
+            Holders::None => {}
+        }
+        self.use_instead(claim.weight(), 0);
+    }
+
+    /// A holder has another claim from now on.
+    pub(super) fn reclaim(&mut self, before: Claim, after: Claim) {
+        self.use_instead(before.weight(), after.weight());
+    }
+
+    fn use_instead(&mut self, before: u64, after: u64) {
+        let used = u64::from(self.used) - before + after;
+        self.used = u32::try_from(used).expect("holders fit in the capacity, which fits");
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        !matches!(self.holders, Holders::None)
+    }
+
+    /// How many hold it.
+    pub(super) fn holder_count(&self) -> usize {
+        match &self.holders {
+            Holders::None => 0,
+            Holders::Latest(_) => 1,
+            Holders::Many(all) => all.len(),
+        }
+    }
+
+    /// Its holders in order of grant.
+    pub(super) fn holders(&self) -> impl Iterator<Item = (Token, TicketId)> + '_ {
+        let (one, many) = match &self.holders {
+            Holders::None => (None, None),
+            Holders::Latest(ticket) => (Some((self.latest, *ticket)), None),
+            Holders::Many(all) => (None, Some(all.iter())),
+        };
+        let many = many.into_iter().flatten();
+        one.into_iter().chain(many.map(|(token, ticket)| (*token, *ticket)))
+    }
+
+    /// The latest token granted here; `None` if there never was one.
+    pub(super) fn latest(&self) -> Option<Token> {
+        Some(self.latest).filter(|token| *token != Token::default())
     }
 
     pub(super) fn opens_at(&self) -> Time {
@@ -246,7 +266,7 @@ impl Lock {
 
     /// Whether its one holder may have it exclusively: there is no other, and no delay holds it back.
     pub(super) fn may_be_alone(&self, now: Time) -> bool {
-        self.holders.len() == 1 && self.opens_at() <= now
+        self.holder_count() == 1 && self.opens_at() <= now
     }
 
     /// Ends a delay before its time.
@@ -306,7 +326,7 @@ impl Lock {
 
     /// Nobody has it and nobody wants it.
     pub(super) fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.queue_length() == 0
+        !self.is_held() && self.queue_length() == 0
     }
 
     /// Notes since when it is idle; true if it must be put in the queue of idle locks.
@@ -369,12 +389,15 @@ pub(super) struct Ticket {
     pub(super) note: Option<Note>,
     pub(super) lease: LeaseRecord,
     pub(super) arrived_at: Time,
-    /// `None` while it waits.
-    pub(super) granted_at: Option<Time>,
+    /// None while it waits.
+    pub(super) granted_at: MaybeTime,
     pub(super) depth: u32,
     /// What few tickets have: on the heap.
     pub(super) extra: Option<Box<Extra>>,
 }
+
+// A held lock costs one of each. Whoever needs more room says so here.
+const _: () = assert!(size_of::<Ticket>() <= 152 && size_of::<Lock>() <= 40);
 
 /// The locks of a ticket. Most have one, and it costs no allocation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -423,7 +446,41 @@ pub(super) enum OwnerName {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum TicketLife {
     Session(SessionId),
-    Own { ttl: Duration, expires_at: Time },
+    Own { ttl: Ttl, expires_at: Time },
+}
+
+/// How long a grant lives, in one word: microseconds, never none.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Ttl(NonZeroU64);
+
+impl Ttl {
+    /// Of a span that was checked: it is not shorter than [`limits::TTL_MIN`].
+    pub(super) fn new(span: Duration) -> Self {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        Ttl(NonZeroU64::new(micros).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(super) fn get(self) -> Duration {
+        Duration::from_micros(self.0.get())
+    }
+}
+
+/// A time or none, in one word: the end of all time stands for none. What happens then counts as a microsecond before.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct MaybeTime(Time);
+
+impl MaybeTime {
+    pub(super) const NONE: MaybeTime = MaybeTime(Time::MAX);
+
+    pub(super) fn at(time: Time) -> Self {
+        MaybeTime(time.min(Time::from_micros(u64::MAX - 1)))
+    }
+
+    pub(super) fn get(self) -> Option<Time> {
+        Some(self.0).filter(|time| *time != Time::MAX)
+    }
 }
 
 /// What few tickets have.
@@ -468,7 +525,7 @@ impl Ticket {
     }
 
     pub(super) fn is_granted(&self) -> bool {
-        self.granted_at.is_some()
+        self.granted_at.get().is_some()
     }
 
     pub(super) fn part(&self, name: &LockName) -> Option<&Part> {
@@ -476,11 +533,11 @@ impl Ticket {
     }
 
     pub(super) fn waited(&self, now: Time) -> Duration {
-        self.granted_at.unwrap_or(now).since(self.arrived_at)
+        self.granted_at.get().unwrap_or(now).since(self.arrived_at)
     }
 
     pub(super) fn held_for(&self, now: Time) -> Duration {
-        self.granted_at.map_or(Duration::ZERO, |granted| now.since(granted))
+        self.granted_at.get().map_or(Duration::ZERO, |granted| now.since(granted))
     }
 
     pub(super) fn wait_until(&self) -> Option<Time> {

@@ -3,7 +3,7 @@
 use super::acquire::check_ttl;
 use super::due::Due;
 use super::end::granted_locks;
-use super::record::{RecallRecord, TicketLife};
+use super::record::{RecallRecord, TicketLife, Ttl};
 use super::{Decided, Machine, invalid};
 use crate::answer::{Answer, Force, Recall, Refusal, Renewed};
 use crate::command::{Renew, Target};
@@ -48,7 +48,7 @@ impl Machine {
                 no_ttl_of_its_own(renew)?;
                 self.hear_of(session)
             }
-            TicketLife::Own { ttl, .. } => self.extend(id, renew.ttl.unwrap_or(ttl)),
+            TicketLife::Own { ttl, .. } => self.extend(id, renew.ttl.unwrap_or(ttl.get())),
         };
         // Whoever renews has the answer: a grant that nobody collected so far is collected.
         self.set_leaves_at(id, None);
@@ -74,7 +74,7 @@ impl Machine {
             unreachable!("the caller looked: it lives by itself")
         };
         let before = *expires_at;
-        *ttl = new_ttl;
+        *ttl = Ttl::new(new_ttl);
         *expires_at = before.max(now + new_ttl);
         let after = *expires_at;
         self.index.deadlines.remove(before, Due::Grant(id));

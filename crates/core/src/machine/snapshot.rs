@@ -11,7 +11,7 @@ use crate::id::{SessionId, TicketId};
 use crate::text::KeyName;
 
 /// The first byte of a snapshot: raised whenever what follows changes its shape.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The bytes are not a snapshot this program can read.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +77,8 @@ impl Machine {
 
     fn index_locks(&mut self) {
         let now = self.state.now;
-        for (name, lock) in &self.state.locks {
-            self.index.held_locks += usize::from(!lock.holders.is_empty());
+        for (name, lock) in self.state.locks.iter() {
+            self.index.held_locks += usize::from(lock.is_held());
             self.index.waited_locks += usize::from(lock.queue_length() > 0);
             self.index.idle_locks += usize::from(lock.idle_since().is_some());
             if lock.opens_at() > now {

@@ -46,10 +46,10 @@ impl Machine {
         };
         LockView {
             name: name.clone(),
-            state: if lock.holders.is_empty() { LockState::Free } else { LockState::Held },
+            state: if lock.is_held() { LockState::Held } else { LockState::Free },
             kind,
             permits,
-            latest_token: Some(lock.latest).filter(|token| *token != Token::default()),
+            latest_token: lock.latest(),
             opens_in: lock.opens_at().since(self.state.now),
             holders: vec![],
             queue: vec![],
@@ -68,7 +68,7 @@ impl Machine {
                 recall: self.recall_at(id, name),
             })
         };
-        lock.holders.iter().take(limits::PAGE_MAX).filter_map(|(_, id)| view(id)).collect()
+        lock.holders().take(limits::PAGE_MAX).filter_map(|(_, id)| view(id)).collect()
     }
 
     fn waiter_views(&self, name: &LockName, lock: &Lock) -> Vec<WaiterView> {
@@ -101,7 +101,7 @@ impl Machine {
     pub fn locks(&self, page: &Page<'_>) -> Vec<LockView> {
         let limit = page.limit.min(limits::PAGE_MAX);
         let wanted = |lock: &Lock| {
-            (!page.held || !lock.holders.is_empty()) && (!page.waited || lock.queue_length() > 0)
+            (!page.held || lock.is_held()) && (!page.waited || lock.queue_length() > 0)
         };
         // A page begins where the last one ended, without a look at all that came before it.
         let from = match page.sort {
@@ -113,7 +113,7 @@ impl Machine {
         let covered = self
             .state
             .locks
-            .range::<str, _>((from, std::ops::Bound::Unbounded))
+            .from::<str>(from)
             .take_while(|(name, _)| name.as_str().starts_with(page.prefix));
         let matching = covered.filter(|(_, lock)| wanted(lock));
         let names: Vec<&LockName> = match page.sort {
@@ -126,13 +126,12 @@ impl Machine {
 
     fn with_holders(&self, name: &LockName) -> LockView {
         let mut view = self.summary(name);
-        view.holders = self.holder_views(name, &self.state.locks[name]);
+        view.holders = self.holder_views(name, self.known_lock(name));
         view
     }
 
     fn oldest_hold(&self, lock: &Lock) -> Duration {
-        lock.holders
-            .iter()
+        lock.holders()
             .next()
             .map_or(Duration::ZERO, |(_, id)| self.ticket(id).held_for(self.state.now))
     }
@@ -140,8 +139,8 @@ impl Machine {
     /// Whether `token` is of a live grant of `name`, and the latest token of it.
     pub fn check(&self, name: &LockName, token: Token) -> (bool, Option<Token>) {
         let Some(lock) = self.state.locks.get(name) else { return (false, None) };
-        let current = lock.holders.iter().any(|(held, _)| held == token);
-        (current, Some(lock.latest).filter(|token| *token != Token::default()))
+        let current = lock.holders().any(|(held, _)| held == token);
+        (current, lock.latest())
     }
 
     /// The place of a request that stands in a queue; `None` once it does not.
