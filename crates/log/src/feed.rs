@@ -16,8 +16,9 @@ const KEPT_BYTES_MAX: usize = 64 << 20;
 pub(crate) const BEHIND_MAX: u64 = 100_000;
 /// Changes in one event.
 const EVENT_CHANGES_MAX: usize = 256;
-/// Bytes in one block: what is forgotten at once.
-const BLOCK_BYTES: usize = 16 * 1024;
+/// Bytes in one block, and one change more: what is forgotten at once. With a change of usual size it stays below 16 KiB,
+/// which is a size that allocators have; the next is a quarter larger.
+const BLOCK_BYTES: usize = 15 * 1024 + 512;
 /// Changes that wait for the reader of one session; with one more it is cut off.
 const SESSION_NEWS_MAX: usize = 1_024;
 
