@@ -140,6 +140,13 @@ impl Refused {
         refused
     }
 
+    /// The end of a request that stood in the queue for so long. A client tells by it that a place was lost with its
+    /// session, not just the session.
+    pub(crate) fn of_wait(mut self, waited: Option<Duration>) -> Self {
+        self.problem.waited = self.problem.waited.or(waited.map(Seconds));
+        self
+    }
+
     /// Still queued: the client asks again with the same request id.
     pub(crate) fn waiting(place: &Queued) -> Self {
         let mut refused = Self::with(Code::Waiting, "the request is queued; send it again");

@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::connection::Connection;
 use crate::course::{Course, Next};
 use crate::dice;
-use crate::error::{AcquireError, Error, GrantError, Held, Loss, LossReason, Refusal};
+use crate::error::{AcquireError, Error, GrantError, Held, Loss, LossReason, Refusal, SessionEnd};
 use crate::grant::{Grant, GrantHandle};
 use crate::holding::{Facts, Holding, Life};
 use crate::keeping;
@@ -243,17 +243,22 @@ impl Asking {
             Denied::Held(held) => Unsettled::Answer(Asked::Held(held)),
             Denied::TimedOut(held) => Unsettled::Answer(Asked::TimedOut(held)),
             Denied::Finished(_) => Unsettled::AskAnew,
-            Denied::SessionEnded(end) => {
-                if let Bound::Session(session) = &self.bound {
-                    session.end(end.clone());
-                }
-                // A place in a queue was lost with the session, and perhaps other grants: the caller must know.
-                if was_queued {
-                    return Unsettled::Answer(Asked::Failed(Error::SessionEnded(end)));
-                }
+            Denied::SessionEnded(end) if !was_queued => {
+                self.end_session(end);
                 Unsettled::AskAnew
             }
+            // A place in a queue was lost with the session, and perhaps other grants: the caller must know.
+            Denied::SessionEnded(end) | Denied::PlaceLost(end) => {
+                self.end_session(end.clone());
+                Unsettled::Answer(Asked::Failed(Error::SessionEnded(end)))
+            }
             other => Unsettled::Answer(Asked::Denied(other)),
+        }
+    }
+
+    fn end_session(&self, end: SessionEnd) {
+        if let Bound::Session(session) = &self.bound {
+            session.end(end);
         }
     }
 

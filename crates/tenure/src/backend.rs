@@ -135,6 +135,8 @@ pub(crate) enum Denied {
     Finished(EndedName),
     Lost(LossReason),
     SessionEnded(SessionEnd),
+    /// The session ended while the request stood in a queue.
+    PlaceLost(SessionEnd),
 }
 
 impl Failure {
@@ -155,7 +157,7 @@ impl Failure {
     pub(crate) fn session_end(&self) -> Option<SessionEnd> {
         match self {
             Failure::Denied(denied) => match &**denied {
-                Denied::SessionEnded(end) => Some(end.clone()),
+                Denied::SessionEnded(end) | Denied::PlaceLost(end) => Some(end.clone()),
                 _ => None,
             },
             _ => None,
@@ -194,7 +196,7 @@ fn denied_plainly(denied: Denied) -> Error {
     use tenure_api::Code;
     let refused = |code, detail: String| Error::Refused(Refusal::new(code, detail));
     match denied {
-        Denied::SessionEnded(end) => Error::SessionEnded(end),
+        Denied::SessionEnded(end) | Denied::PlaceLost(end) => Error::SessionEnded(end),
         Denied::Held(held) => refused(Code::Held, held.to_string()),
         Denied::TimedOut(held) => refused(Code::TimedOut, held.to_string()),
         Denied::Waiting => refused(Code::Waiting, "the request is still queued".into()),

@@ -93,7 +93,9 @@ pub(crate) fn about(holding: &Holding, failure: Failure) -> GrantError {
     match failure {
         Failure::Denied(denied) => match *denied {
             Denied::Lost(reason) => GrantError::Lost(holding.lose(reason)),
-            Denied::SessionEnded(end) => GrantError::Lost(holding.lose((&end).into())),
+            Denied::SessionEnded(end) | Denied::PlaceLost(end) => {
+                GrantError::Lost(holding.lose((&end).into()))
+            }
             other => GrantError::Other(Failure::denied(other).into()),
         },
         other => GrantError::Other(other.into()),

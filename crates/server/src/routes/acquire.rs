@@ -208,9 +208,9 @@ async fn take(
                 Shape::Many => Grant::of_many(*granted, since_request),
             })
         }
-        Taken::Refused(refusal) => {
+        Taken::Refused { refusal, waited } => {
             call.app.metrics.not_granted(&claim, &refusal);
-            let refused = Refused::of(*refusal, caller).of_request(named);
+            let refused = Refused::of(*refusal, caller).of_request(named).of_wait(waited);
             Err(if shape == Shape::One { refused.of_one_lock() } else { refused })
         }
     }
@@ -220,8 +220,8 @@ async fn take(
 pub(super) enum Taken {
     /// The locks are its; this much after the request came in.
     Granted { granted: Box<Granted>, since_request: Duration },
-    /// It got nothing.
-    Refused(Box<Refusal>),
+    /// It got nothing; after a time in the queue, if it had a place there.
+    Refused { refusal: Box<Refusal>, waited: Option<Duration> },
 }
 
 async fn settle(app: &App, caller: &Identity, plan: Plan) -> Result<Taken, Refused> {
@@ -248,7 +248,7 @@ async fn settle(app: &App, caller: &Identity, plan: Plan) -> Result<Taken, Refus
             }
             Ok(Taken::Granted { granted, since_request: Duration::ZERO })
         }
-        (Answer::Refused(refusal), _) => Ok(Taken::Refused(refusal)),
+        (Answer::Refused(refusal), _) => Ok(Taken::Refused { refusal, waited: None }),
         (Answer::Queued(place), Some(mut outcome)) => {
             if !place.waited.is_zero() {
                 app.metrics.replayed();
@@ -308,7 +308,10 @@ pub(super) async fn hold_back(
         }
         Ok(Settled::Refused(refusal)) => match *refusal {
             Refusal::Superseded => Err(Refused::superseded(Some(place.request))),
-            _ => Ok(Taken::Refused(refusal)),
+            _ => {
+                let waited = Some(place.waited + queued_at.elapsed());
+                Ok(Taken::Refused { refusal, waited })
+            }
         },
         Err(_) => Err(Refused::superseded(Some(place.request))),
     }

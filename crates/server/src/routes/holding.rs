@@ -292,7 +292,7 @@ pub(super) async fn convert(mut call: Box<Call>, name: &str) -> Result<Response,
     let Reply { answer, outcome } = call.submit(Command::Convert(Box::new(convert))).await?;
     let taken = match (answer, outcome) {
         (Answer::Granted(granted), _) => Taken::Granted { granted, since_request: Duration::ZERO },
-        (Answer::Refused(refusal), _) => Taken::Refused(refusal),
+        (Answer::Refused(refusal), _) => Taken::Refused { refusal, waited: None },
         (Answer::Queued(place), Some(outcome)) => {
             let hold = hold.unwrap_or(call.app.settings.hold);
             hold_back(&call.app, &caller, outcome, place, hold).await?
@@ -302,7 +302,7 @@ pub(super) async fn convert(mut call: Box<Call>, name: &str) -> Result<Response,
     match taken {
         // How long the upgrade waited is not told by the grant: the promise is counted from the request.
         Taken::Granted { granted, .. } => call.ok(&Grant::of_one(*granted, Duration::ZERO)),
-        Taken::Refused(refusal) => Err(Refused::of(*refusal, &caller)),
+        Taken::Refused { refusal, waited } => Err(Refused::of(*refusal, &caller).of_wait(waited)),
     }
 }
 

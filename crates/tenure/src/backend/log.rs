@@ -113,6 +113,16 @@ fn refused(refusal: tenure_core::Refusal) -> Failure {
     }
 }
 
+/// The refusal of a request that stood in the queue.
+fn place_refused(refusal: tenure_core::Refusal) -> Failure {
+    match refusal {
+        tenure_core::Refusal::SessionEnded(end) => {
+            Failure::denied(Denied::PlaceLost(session_end(end)))
+        }
+        other => refused(other),
+    }
+}
+
 fn held(by: HeldBy) -> Held {
     Held {
         holders: by.holders.into_iter().map(Into::into).collect(),

@@ -54,6 +54,7 @@ on_every_backend! {
     keeping::a_grant_with_a_time_of_its_own_learns_of_its_loss,
     keeping::what_hangs_on_a_session_ends_with_it,
     keeping::who_ended_a_session_and_why_is_told_by_what_it_held,
+    keeping::a_waiter_is_told_that_its_place_was_lost_with_its_session,
     keeping::a_blocked_executor_keeps_its_locks,
     owners::an_owner_that_would_wait_for_itself_is_told_of_the_cycle,
     owners::an_owner_has_a_lock_once_or_as_often_as_it_says,

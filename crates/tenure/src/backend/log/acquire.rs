@@ -8,7 +8,7 @@ use tenure_core::{
     RequestId, RequestName, SessionHandle, Settled, Want, Weight,
 };
 
-use super::{LogBackend, refused, unexpected};
+use super::{LogBackend, place_refused, unexpected};
 use crate::backend::{Failure, call};
 use crate::dice;
 use crate::error::Refusal;
@@ -89,7 +89,7 @@ impl LogBackend {
                 let held_back = granted.waited.saturating_sub(queued.waited);
                 Ok((*granted, held_back))
             }
-            Ok(Settled::Refused(refusal)) => Err(refused(*refusal)),
+            Ok(Settled::Refused(refusal)) => Err(place_refused(*refusal)),
             Err(superseded) => Err(Failure::Unknown(superseded.to_string())),
         }
     }

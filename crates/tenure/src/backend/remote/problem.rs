@@ -55,6 +55,7 @@ fn denied(problem: &Problem) -> Option<Denied> {
         Code::CapacityMismatch => Denied::CapacityMismatch(problem.permits.unwrap_or(Permits::ONE)),
         Code::RequestFinished => Denied::Finished(problem.ended?),
         Code::Lost => Denied::Lost(loss_reason(problem)),
+        Code::SessionEnded if problem.waited.is_some() => Denied::PlaceLost(session_end(problem)),
         Code::SessionEnded => Denied::SessionEnded(session_end(problem)),
         _ => return None,
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure::api::ActionName;
-use tenure::{Error, LossReason, SessionEnd, State, Tenure, Whose};
+use tenure::{AcquireError, Error, LossReason, SessionEnd, State, Tenure, Whose};
 
 use crate::world::{KEY, World, soon, until, watch};
 
@@ -102,6 +102,23 @@ pub(crate) async fn what_hangs_on_a_session_ends_with_it(world: World) {
     until(&mut changes, ActionName::Released).await;
     assert_eq!(soon(grant.lost()).await.reason, LossReason::SessionEnded);
     assert!(matches!(own.state(), State::Held { .. }));
+}
+
+pub(crate) async fn a_waiter_is_told_that_its_place_was_lost_with_its_session(world: World) {
+    let other = world.another().await;
+    let _held = other.lock("a").acquire().await.unwrap();
+    let mut changes = watch(&other, "a").await;
+    let tenure = world.tenure.clone();
+    let waiting = tokio::spawn(async move { tenure.lock("a").acquire().await });
+    until(&mut changes, ActionName::Queued).await;
+    // Within the first answer that is held back: nothing was told of the place yet.
+    let session = world.tenure.lock("look").acquire().await.unwrap().session().unwrap().id;
+    other.admin().end_session(session, "host died").await.unwrap();
+    let refused = soon(waiting).await.unwrap().unwrap_err();
+    let AcquireError::Other(Error::SessionEnded(SessionEnd::Broken(force))) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(force.why.as_deref(), Some("host died"));
 }
 
 pub(crate) async fn a_blocked_executor_keeps_its_locks(world: World) {
