@@ -101,7 +101,12 @@ impl Disk for Directory {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // It was renamed or removed since the name was read: the next segment is made on another thread.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             // A name that is not UTF-8 is none of ours.
             if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
                 files.push((name, metadata.len()));
@@ -162,5 +167,36 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_renamed_meanwhile_does_not_fail_the_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Directory::open(dir.path()).unwrap();
+        disk.create("still", 0).unwrap();
+        disk.create("there", 0).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    disk.rename("there", "here").unwrap();
+                    disk.rename("here", "there").unwrap();
+                }
+            });
+            let listed = (0..20_000).map(|_| disk.list());
+            let failed = listed.filter(|files| {
+                !files.as_ref().is_ok_and(|files| files.iter().any(|(name, _)| name == "still"))
+            });
+            let failed = failed.count();
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(failed, 0);
+        });
     }
 }
