@@ -191,7 +191,8 @@ impl LostEvent {
             | Action::Released
             | Action::Recalled
             | Action::Converted
-            | Action::Resized => return None,
+            | Action::Resized
+            | Action::Opened => return None,
         };
         // Who hands a grant over is no operator, and gives no reason.
         let (by, why) = change.by.clone().zip(change.reason.clone()).unzip();
@@ -209,7 +210,11 @@ impl From<&LockChange> for ChangeEvent {
             | Action::SessionEnded
             | Action::Broken
             | Action::HandedOver => (None, span),
-            Action::Queued | Action::Recalled | Action::Converted | Action::Resized => (None, None),
+            Action::Queued
+            | Action::Recalled
+            | Action::Converted
+            | Action::Resized
+            | Action::Opened => (None, None),
         };
         ChangeEvent::Lock {
             name: change.name.clone(),

@@ -210,6 +210,8 @@ names! {
         Converted = "converted",
         /// An operator changed its permits.
         Resized = "resized",
+        /// An operator ended the delay that kept it shut.
+        Opened = "opened",
     }
 }
 
@@ -227,6 +229,7 @@ impl From<Action> for ActionName {
             Action::HandedOver => ActionName::HandedOver,
             Action::Converted => ActionName::Converted,
             Action::Resized => ActionName::Resized,
+            Action::Opened => ActionName::Opened,
         }
     }
 }

@@ -105,4 +105,6 @@ pub enum Action {
     Converted,
     /// An operator changed its permits.
     Resized,
+    /// An operator ended the delay that kept it shut.
+    Opened,
 }

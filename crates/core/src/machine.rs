@@ -243,6 +243,24 @@ impl Machine {
         }));
     }
 
+    /// Tells the feed what was done to a lock itself, whoever has or wants it.
+    fn tell_of_lock(&mut self, name: &LockName, action: Action, told: Told<'_>) {
+        self.state.revision += 1;
+        self.applied.changes.push(Change::Lock(LockChange {
+            revision: Revision(self.state.revision),
+            name: name.clone(),
+            action,
+            claim: None,
+            token: None,
+            owner: None,
+            session: None,
+            note: None,
+            by: told.by.cloned(),
+            reason: told.reason.cloned(),
+            micros: 0,
+        }));
+    }
+
     fn settle(&mut self, ticket: TicketId, outcome: Settled) {
         self.applied.settled.push((ticket, outcome));
     }

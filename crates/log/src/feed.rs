@@ -611,7 +611,7 @@ mod tests {
         let feed = feed(1_000);
         let mut subscription = feed.subscribe_session(SessionId(7), feed.end());
         assert!(heard(&mut subscription).is_empty());
-        let own = [Granted, Queued, Left, Released, Converted, Resized];
+        let own = [Granted, Queued, Left, Released, Converted, Resized, Opened];
         let others = [Expired, SessionEnded, Broken, Recalled, HandedOver];
         for (revision, action) in (1..).zip(own.into_iter().chain(others)) {
             let is_heard = others.contains(&action);

@@ -147,14 +147,15 @@ impl Machine {
         self.index.deadlines.add_named(until, NamedDue::Opens(name.clone()));
     }
 
-    /// Ends the delay that keeps a lock shut.
-    pub(super) fn let_open(&mut self, name: &LockName) {
+    /// Ends the delay that keeps a lock shut, if there is one.
+    pub(super) fn let_open(&mut self, name: &LockName, told: Told<'_>) {
         let now = self.state.now;
         let Some(lock) = self.state.locks.get_mut(name) else { return };
         let before = lock.opens_at();
         if before > now {
             lock.open_now(now);
             self.index.deadlines.remove_named(before, NamedDue::Opens(name.clone()));
+            self.tell_of_lock(name, Action::Opened, told);
         }
     }
 

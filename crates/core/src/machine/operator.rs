@@ -53,7 +53,7 @@ impl Machine {
             names.append(&mut self.end(*id, Ended::Broken, told));
         }
         if breaking.token.is_none() {
-            self.let_open(&breaking.name);
+            self.let_open(&breaking.name, told);
             names.push(breaking.name.clone());
         }
         self.pump(names);

@@ -13,7 +13,7 @@ pub(super) const ACTS_MAX: usize = 1024;
 /// Something worth a line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Act {
-    /// A grant ended by force or by itself, or a lock was recalled or resized.
+    /// A grant ended by force or by itself, or a lock was recalled, resized or opened.
     Lock(&'static str, Box<LockChange>),
     /// A grant came late, and who had held the lock until then.
     SlowWait(Box<LockChange>, Option<Box<LockChange>>),
@@ -58,6 +58,7 @@ fn event(action: Action) -> Option<&'static str> {
         Action::Broken => "lock_broken",
         Action::Recalled => "lock_recalled",
         Action::Resized => "lock_resized",
+        Action::Opened => "lock_opened",
         _ => return None,
     })
 }
@@ -162,5 +163,14 @@ mod tests {
         changes.push(closed);
         assert_eq!(of(&changes, Duration::from_secs(1)), []);
         assert_eq!(of(&[change(Action::Broken, "a", 1)], Duration::from_secs(1)).len(), 1);
+    }
+
+    #[test]
+    fn every_act_of_an_operator_is_worth_a_line() {
+        let acts = [Action::Broken, Action::Recalled, Action::Resized, Action::Opened];
+        for action in acts {
+            let lines = of(&[change(action, "a", 0)], Duration::from_secs(1));
+            assert!(matches!(lines[..], [Act::Lock(..)]), "{action:?}: {lines:?}");
+        }
     }
 }

@@ -331,5 +331,6 @@ fn told_action(action: Action) -> &'static str {
         Action::HandedOver => "handed over",
         Action::Converted => "converted",
         Action::Resized => "resized",
+        Action::Opened => "opened",
     }
 }
