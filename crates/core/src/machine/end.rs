@@ -81,6 +81,17 @@ impl Machine {
         }
     }
 
+    /// The same for who named a lock: of another lock's lease he need not know anything.
+    pub(super) fn lost_at(&self, hash: &[u8; 32], named: Option<&LockName>) -> Lost {
+        if self.is_foreign(hash, named) { self.lost(&[0; 32]) } else { self.lost(hash) }
+    }
+
+    /// Whether an ended lease was of one lock, and not of the one that was named.
+    pub(super) fn is_foreign(&self, hash: &[u8; 32], named: Option<&LockName>) -> bool {
+        let held = self.state.ended_leases.get(hash).and_then(|lease| lease.name.as_ref());
+        held.zip(named).is_some_and(|(held, named)| held != named)
+    }
+
     /// Ends a ticket and lets the next ones in.
     pub(super) fn end_and_pump(&mut self, id: TicketId, ended: Ended, told: Told<'_>) {
         let names = self.end(id, ended, told);

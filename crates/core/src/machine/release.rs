@@ -120,18 +120,12 @@ impl Machine {
 
     /// Releasing what was released is a retry; what ended otherwise is lost.
     fn release_again(&self, hash: &[u8; 32], name: Option<&LockName>) -> Decided<Answer> {
-        let Some(lease) = self.state.ended_leases.get(hash) else {
-            return refuse(Refusal::Lost(self.lost(hash)));
-        };
-        if let (Some(named), Some(held)) = (name, &lease.name)
-            && named != held
-        {
-            // A lease of another lock, of which this caller need not know anything.
-            return refuse(Refusal::Lost(self.lost(&[0; 32])));
-        }
-        match lease.ended {
-            Ended::Released | Ended::Cancelled => Ok(Answer::Released(self.released_before(hash))),
-            _ => refuse(Refusal::Lost(self.lost(hash))),
+        let ended = self.state.ended_leases.get(hash).map(|lease| lease.ended);
+        match ended {
+            Some(Ended::Released | Ended::Cancelled) if !self.is_foreign(hash, name) => {
+                Ok(Answer::Released(self.released_before(hash)))
+            }
+            _ => refuse(Refusal::Lost(self.lost_at(hash, name))),
         }
     }
 

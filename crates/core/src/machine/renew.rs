@@ -39,7 +39,7 @@ impl Machine {
             let ticket = self.ticket(*id);
             ticket.is_granted() && name.is_none_or(|name| ticket.part(name).is_some())
         });
-        held.ok_or_else(|| Box::new(Refusal::Lost(self.lost(hash))))
+        held.ok_or_else(|| Box::new(Refusal::Lost(self.lost_at(hash, name))))
     }
 
     fn renew_ticket(&mut self, id: TicketId, renew: &Renew) -> Decided<Answer> {

@@ -106,6 +106,15 @@ impl Naive {
         }
     }
 
+    /// A lease of another lock is as good as unknown.
+    fn lost_at(&self, lease: &[u8; 32], name: Option<&LockName>) -> String {
+        let of_one = self.ended_lease(lease).and_then(|ended| ended.name.as_ref());
+        match of_one.zip(name).is_some_and(|(held, named)| held != named) {
+            true => "lost Unknown None 0".into(),
+            false => self.lost(lease),
+        }
+    }
+
     /// The granted ticket of a lease that holds the named lock.
     pub(super) fn held(
         &self,
@@ -115,7 +124,7 @@ impl Naive {
         let has = |id: &TicketId| {
             name.is_none_or(|name| self.ticket(*id).parts.iter().any(|part| part.name == *name))
         };
-        self.granted_by(lease).filter(has).ok_or_else(|| self.lost(lease))
+        self.granted_by(lease).filter(has).ok_or_else(|| self.lost_at(lease, name))
     }
 
     pub(super) fn release(&mut self, release: &Release) -> Said {

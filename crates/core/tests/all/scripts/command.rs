@@ -173,6 +173,7 @@ impl World {
                 }
                 "ttl" => hand_over.life = Some(Life::Own(words.seconds("ttl")?)),
                 "id" => hand_over.request = self.request_name(words)?,
+                "named" => hand_over.name = Some(text(LockName::new, words.word("name")?)?),
                 "key" => hand_over.caller.key = text(KeyName::new, words.word("key")?)?,
                 _ => return Err(format!("`{word}` is no option of hand_over")),
             }
