@@ -185,14 +185,17 @@ impl Machine {
         Ok(Answer::SessionEnded(ended))
     }
 
-    /// An operator with prefixes ends no session that has or waits for anything outside of them, and does not learn
-    /// whether there is another.
+    /// An operator with prefixes ends no session that has or waits for anything outside of them, nor one of another key
+    /// that has nothing at all, whose number he can only have guessed; and he does not learn whether there is another.
     fn may_end(&self, end: &EndSession) -> bool {
         let EndedBy::Operator { reach, .. } = &end.by else { return true };
-        match self.state.sessions.get(&end.id) {
-            Some(session) => self.within(reach, &session.tickets),
-            None => *reach == Reach::All,
+        if *reach == Reach::All {
+            return true;
         }
+        self.state.sessions.get(&end.id).is_some_and(|session| {
+            let is_seen = session.key == end.caller.key || !session.tickets.is_empty();
+            is_seen && self.within(reach, &session.tickets)
+        })
     }
 
     /// Ends a session and frees everything it holds and waits for.

@@ -77,8 +77,9 @@ impl Naive {
         if let EndedBy::Operator { reach, .. } = &end.by {
             let own = |ticket: &&Ticket| matches!(ticket.life, Lives::Session(id) if id == end.id);
             let ids: Vec<TicketId> = self.tickets.iter().filter(own).map(|t| t.id).collect();
-            let unseen = *reach != Reach::All && self.session(end.id).is_none();
-            if unseen || !self.within(reach, &ids) {
+            let own = |session: &Session| session.key == end.caller.key || !ids.is_empty();
+            let seen = *reach == Reach::All || self.session(end.id).is_some_and(own);
+            if !seen || !self.within(reach, &ids) {
                 return Err("out of reach".into());
             }
         }
