@@ -222,10 +222,7 @@ impl Run<'_> {
 
     fn grant_is_lost(&mut self, loss: Loss) {
         if self.task.kill {
-            // The next holder may be at work already: the command has its grace, but never past the promise.
-            let now = Boottime::now();
-            let kill_at = self.sent.kill_at.min(now.plus(self.task.grace));
-            self.sent = Deadline { terminate_at: now, kill_at };
+            self.sent = self.sent.after_loss(Boottime::now(), self.task.grace);
             self.sentinel.tell(ToSentinel::Deadline(self.sent));
         } else {
             let why = words::loss(&loss.reason);

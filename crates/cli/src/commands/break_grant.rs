@@ -15,8 +15,9 @@ use crate::words;
 
 /// End a grant by force
 ///
-/// The next waiter gets the lock at once. The old holder is told, but a paused one cannot be stopped: only the token
-/// guards what it writes to. On a terminal the holder is shown and you are asked; a script names the token.
+/// The next waiter gets the lock at once. The old holder is told, and tenure lock ends its command within a second; but
+/// a paused one cannot be stopped: only the token guards what it writes to. To have it back without force: tenure
+/// recall. On a terminal the holder is shown and you are asked; a script names the token.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// The lock

@@ -17,7 +17,8 @@ use crate::guarded::{self, Signals, Task};
 /// Run a command while holding a lock
 ///
 /// The command is stopped before the server could grant the lock to another, even if this program is killed or frozen:
-/// SIGTERM when the time left falls to the grace period, SIGKILL when it is over.
+/// SIGTERM when the time left falls to the grace period, SIGKILL when it is over. Only after a break, which hands the
+/// lock on at once, it may run for up to a second beside the next one.
 ///
 /// Exit status: the command's own, 128+n if a signal ended it; 1 (or -E) not acquired; 64 wrong usage; 69 server
 /// unreachable; 75 lock lost while the command ran; 77 key refused; 126/127 command cannot be executed.

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::boottime::Boottime;
 
+/// The longest a command runs on after its lock was lost before its time, as by a break: the next holder has begun.
+const LOST_GRACE_MAX: Duration = Duration::from_secs(1);
+
 /// Until when the command may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline {
@@ -21,6 +24,12 @@ impl Deadline {
     /// For a promise that ends at `promised_until`.
     pub(crate) fn before(promised_until: Boottime, grace: Duration) -> Self {
         Deadline { terminate_at: promised_until.minus(grace), kill_at: promised_until }
+    }
+
+    /// The lock is lost, so the next holder may be at work already: the command is told now and ended shortly after.
+    pub(crate) fn after_loss(&self, now: Boottime, grace: Duration) -> Self {
+        let soon = now.plus(grace.min(LOST_GRACE_MAX));
+        Deadline { terminate_at: now, kill_at: self.kill_at.min(soon) }
     }
 
     /// How far apart two of them are.
@@ -139,6 +148,21 @@ mod tests {
         plan.set(Deadline { terminate_at: at(110), kill_at: at(120) });
         assert_eq!(plan.due(at(50)), None);
         assert_eq!(plan.wake_at(), at(110));
+    }
+
+    #[test]
+    fn after_a_loss_there_is_a_second_at_most() {
+        let second = LOST_GRACE_MAX.as_secs() * 1_000_000_000;
+        let after = |kill_at: u64, grace: Duration| {
+            let before = Deadline { terminate_at: at(7), kill_at: at(kill_at) };
+            let Deadline { terminate_at, kill_at } = before.after_loss(at(10), grace);
+            assert_eq!(terminate_at, at(10));
+            kill_at
+        };
+        let minute = Duration::from_secs(60);
+        assert_eq!(after(u64::MAX, minute), at(10 + second));
+        assert_eq!(after(u64::MAX, Duration::from_nanos(5)), at(15));
+        assert_eq!(after(12, minute), at(12));
     }
 
     #[test]

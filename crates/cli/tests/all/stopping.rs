@@ -231,6 +231,16 @@ fn a_broken_lock_stops_the_command_and_names_who_broke_it() {
 }
 
 #[test]
+fn a_broken_locks_stubborn_command_is_ended_soon_however_long_its_grace() {
+    let server = Server::start();
+    let (wrapper, command) = holder(&server, &["--ttl", "1h", "--grace", "30m"], STUBBORN);
+    let token = server.json(&["who", "deploy"])[0]["token"].to_string();
+    server.says(&["break", "deploy", "--token", &token, "--reason", "test"]);
+    assert_eq!(wrapper.end().code, 75);
+    assert!(!runs(command));
+}
+
+#[test]
 fn with_no_kill_the_command_goes_on_and_the_loss_is_told() {
     let server = Server::start();
     let script = "echo $$; read line; echo went on";
