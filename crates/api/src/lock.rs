@@ -396,6 +396,10 @@ pub struct HistoryView {
     /// The key that ended it, where that is not the holder itself.
     #[schema(value_type = Option<String>)]
     pub by: Option<KeyName>,
+    /// The reason an operator gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub why: Option<Reason>,
 }
 
 /// A page of locks.

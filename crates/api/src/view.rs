@@ -69,6 +69,7 @@ impl From<HistoryEntry> for HistoryView {
             ended_ago: Seconds(entry.ended_ago),
             at: rfc3339(entry.at),
             by: entry.by,
+            why: entry.why,
         }
     }
 }

@@ -119,10 +119,10 @@ pub(crate) fn note(text: &str) -> Result<Note, String> {
     Note::new(text).map_err(|why| format!("a note {why}"))
 }
 
-/// Why an operator does something. It is kept in the history, so it must say something.
+/// Why an operator does something. Holders are told, and it is kept, so it must say something.
 pub(crate) fn reason(text: &str) -> Result<Reason, String> {
     if text.trim().is_empty() {
-        return Err("the reason is kept in the lock's history: say why".to_owned());
+        return Err("the reason is told to the holder and kept: say why".to_owned());
     }
     Reason::new(text).map_err(|why| format!("a reason {why}"))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{Ended, Holder, Recall};
 use crate::command::Claim;
 use crate::id::{Lease, Permits, Revision, SessionId, Token};
-use crate::text::{KeyName, LockName, Note, Owner};
+use crate::text::{KeyName, LockName, Note, Owner, Reason};
 use crate::time::WallTime;
 
 /// One lock.
@@ -108,6 +108,8 @@ pub struct HistoryEntry {
     pub at: WallTime,
     /// The key that ended it, where that is not the holder itself.
     pub by: Option<KeyName>,
+    /// The reason an operator gave.
+    pub why: Option<Reason>,
 }
 
 /// One session.

@@ -79,6 +79,7 @@ fn waiter(waiter: &Waiter) -> Vec<Cell> {
 
 fn past(past: &HistoryView) -> Vec<Cell> {
     let by = past.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+    let why = past.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
     let style = if past.ended == EndedName::Released { Style::Plain } else { Style::Alert };
     let ended = past.ended.as_str().replace('_', " ");
     vec![
@@ -86,7 +87,7 @@ fn past(past: &HistoryView) -> Vec<Cell> {
         past.token.map_or("-".to_owned(), |token| token.to_string()).into(),
         span(past.waited.get()).into(),
         past.token.map_or("-".to_owned(), |_| span(past.held.get())).into(),
-        Cell::new(format!("{ended}{by}"), style),
+        Cell::new(format!("{ended}{by}{why}"), style),
         span(past.ended_ago.get()).into(),
     ]
 }

@@ -19,7 +19,7 @@ fn a_break_needs_the_holders_token() {
     let said = format!("tenure: deploy: token {wrong} is not a holder's: nobody has the lock");
     assert!(again.code == 1 && again.stderr.starts_with(&said), "{}", again.stderr);
     let why = server.says(&["why", "deploy"]);
-    assert!(why.contains("broken by"), "{why}");
+    assert!(why.contains("broken by ") && why.contains(": test"), "{why}");
 }
 
 #[test]

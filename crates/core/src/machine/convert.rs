@@ -282,17 +282,16 @@ impl Machine {
         let heir = self.heir(old, hand_over);
         let names: Vec<LockName> =
             heir.parts.as_slice().iter().map(|part| part.name.clone()).collect();
-        let by = &hand_over.caller.key;
+        let told = Told { by: Some(&hand_over.caller.key), reason: None };
         for name in &names {
             self.end_upgrade(old, name, Ended::HandedOver);
-            let past = self.past(old, name, Ended::HandedOver, Some(by));
+            let past = self.past(old, name, Ended::HandedOver, told);
             self.lock_mut(name).remember(past);
         }
         self.state.tickets.insert(new, heir);
         for name in &names {
             self.retoken(new, name);
         }
-        let told = Told { by: Some(by), reason: None };
         for name in &names {
             self.tell(old, name, Action::HandedOver, told);
         }

@@ -13,7 +13,7 @@ use crate::answer::{Ended, Force, Granted, GrantedLock, Lost, LostGrant, LostRea
 use crate::change::Action;
 use crate::id::{TicketId, Token};
 use crate::limits;
-use crate::text::{KeyName, LockName};
+use crate::text::LockName;
 use crate::time::Time;
 
 /// Ended grants by lease, so that a repeated release answers as the first did and a loser learns why. Bounded: the
@@ -115,7 +115,7 @@ impl Machine {
         if self.ticket(id).is_granted() {
             self.end_upgrade(id, name, ended);
             self.tell(id, name, ended.action(), told);
-            self.free(id, name, ended, told.by);
+            self.free(id, name, ended, told);
         } else {
             self.tell(id, name, Action::Left, told);
             let lock = self.lock_mut(name);
@@ -127,9 +127,9 @@ impl Machine {
         self.idle_if_unused(name);
     }
 
-    fn free(&mut self, id: TicketId, name: &LockName, ended: Ended, by: Option<&KeyName>) {
+    fn free(&mut self, id: TicketId, name: &LockName, ended: Ended, told: Told<'_>) {
         let now = self.state.now;
-        let past = self.past(id, name, ended, by);
+        let past = self.past(id, name, ended, told);
         let ticket = self.ticket(id);
         let part = ticket.part(name).expect("the ticket holds it").clone();
         let opens_at = opens_at(ticket, ended, now);
@@ -171,13 +171,7 @@ impl Machine {
     }
 
     /// What history keeps of one lock of a grant that ends.
-    pub(super) fn past(
-        &self,
-        id: TicketId,
-        name: &LockName,
-        ended: Ended,
-        by: Option<&KeyName>,
-    ) -> Past {
+    pub(super) fn past(&self, id: TicketId, name: &LockName, ended: Ended, told: Told<'_>) -> Past {
         let (now, ticket) = (self.state.now, self.ticket(id));
         Past {
             token: ticket.part(name).expect("the ticket holds it").token,
@@ -188,7 +182,8 @@ impl Machine {
             ended,
             at: now,
             wall: self.state.wall,
-            by: by.cloned(),
+            by: told.by.cloned(),
+            why: told.reason.cloned(),
         }
     }
 

@@ -82,9 +82,10 @@ impl Machine {
         }
         lock.resize(Some(resize.permits));
         let any_holder = lock.holders().next();
-        if let Some((_, id)) = any_holder {
-            let told = Told { by: Some(&resize.caller.key), reason: None };
-            self.tell(id, &resize.name, Action::Resized, told);
+        let told = Told { by: Some(&resize.caller.key), reason: None };
+        match any_holder {
+            Some((_, id)) => self.tell(id, &resize.name, Action::Resized, told),
+            None => self.tell_of_lock(&resize.name, Action::Resized, told),
         }
         let mut names = self.refuse_too_heavy(&resize.name, resize.permits);
         let waiting_before = self.lock_mut(&resize.name).queue_length();

@@ -11,7 +11,7 @@ use crate::answer::{Ended, Force, LostGrant};
 use crate::command::Claim;
 use crate::id::{LeaseRecord, Permits, RequestKey, SessionId, SessionSecret, TicketId, Token};
 use crate::limits;
-use crate::text::{KeyName, LockName, Note, Owner};
+use crate::text::{KeyName, LockName, Note, Owner, Reason};
 use crate::time::{Time, WallTime};
 
 /// Capacity of a plain lock: an exclusive claim takes all of it, a shared one takes 1. So both kinds of lock are
@@ -377,6 +377,7 @@ pub(super) struct Past {
     pub(super) at: Time,
     pub(super) wall: WallTime,
     pub(super) by: Option<KeyName>,
+    pub(super) why: Option<Reason>,
 }
 
 /// One request from its arrival to the end of its grant.

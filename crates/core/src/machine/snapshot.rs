@@ -11,7 +11,7 @@ use crate::id::{SessionId, TicketId};
 use crate::text::KeyName;
 
 /// The first byte of a snapshot: raised whenever what follows changes its shape.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The bytes are not a snapshot this program can read.
 #[derive(Debug, thiserror::Error)]

@@ -31,6 +31,7 @@ impl Machine {
             ended_ago: self.state.now.since(past.at),
             at: past.wall,
             by: past.by.clone(),
+            why: past.why.clone(),
         };
         view.history = lock.history().rev().map(entry).collect();
         view

@@ -1,5 +1,5 @@
-//! What operators do to the grants of others. Each act is in history and in the feed with the key's name, and the feed
-//! is what the log lines are made of.
+//! What operators do to the grants of others. Each act is in the feed with the key's name, and the feed is what the log
+//! lines are made of; what ended a grant is in the lock's history, too.
 
 use std::time::Duration;
 

@@ -199,8 +199,9 @@ impl World {
             let token = entry.token.map(|token| format!("#{token} ")).unwrap_or_default();
             let note = entry.note.as_ref().map(|note| format!(" \"{note}\"")).unwrap_or_default();
             let by = entry.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let why = entry.why.as_ref().map(|why| format!(" \"{why}\"")).unwrap_or_default();
             lines.push(format!(
-                "  {token}{}{note}: waited {}, held {}, {}{by} {} ago",
+                "  {token}{}{note}: waited {}, held {}, {}{by}{why} {} ago",
                 self.owner(&entry.owner),
                 seconds(entry.waited),
                 seconds(entry.held),
