@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod cors;
 mod crowd;
+mod rest;
 mod unread;
 mod wire;
 

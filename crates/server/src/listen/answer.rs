@@ -5,7 +5,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -22,6 +22,7 @@ use super::House;
 use super::body::Counted;
 use super::cors;
 use super::crowd::{Full, Vitals};
+use super::rest::Left;
 use crate::app::App;
 use crate::doubledutch::{self, redact};
 use crate::error::Refused;
@@ -43,13 +44,15 @@ struct Conversation {
     peer: Peer,
     vitals: Arc<Vitals>,
     tally: Tally,
+    left: Left,
 }
 
 impl Answering {
     pub(super) fn new(house: &House, peer: Peer, vitals: Arc<Vitals>) -> Self {
         let (app, router) = (house.app.clone(), house.router.clone());
         let tally = Tally::new(app.metrics.clone());
-        Answering(Arc::new(Conversation { app, router, peer, vitals, tally }))
+        let left = Left::default();
+        Answering(Arc::new(Conversation { app, router, peer, vitals, tally, left }))
     }
 }
 
@@ -62,7 +65,15 @@ impl Service<Request<Incoming>> for Answering {
         let in_progress = self.0.vitals.begin(request.version() == Version::HTTP_2);
         let this = self.0.clone();
         Box::pin(async move {
-            let response = this.answer(request.map(Body::new)).await?;
+            let mut response = this.answer(this.left.keep(request)).await?;
+            let is_last = response.headers().contains_key(header::CONNECTION);
+            // Boxed, so that a request whose body was read does not carry the memory of this.
+            if let Some(rest) = this.left.take()
+                && !is_last
+                && !Box::pin(rest.read_off()).await
+            {
+                close(&mut response);
+            }
             Ok(response.map(|body| Counted::new(body, in_progress)))
         })
     }
@@ -96,7 +107,7 @@ impl Conversation {
         }
         let is_last = self.vitals.reserve || self.app.drain.is_draining();
         if is_last && version != Version::HTTP_2 {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            close(&mut response);
         }
         self.note(&method, path, &response, began.elapsed());
         Ok(response)
@@ -183,8 +194,13 @@ fn head(request: &Request<Body>) -> Result<(), Refused> {
 /// A refusal after which the connection ends.
 fn last(refused: &Refused) -> Response<Body> {
     let mut response = problem(refused);
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    close(&mut response);
     response
+}
+
+/// Tells the client that its connection ends after this answer.
+fn close(response: &mut Response<Body>) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// A refusal that no route made.
@@ -194,6 +210,7 @@ fn problem(refused: &Refused) -> Response<Body> {
     *response.status_mut() = refused.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     refused.write_headers(headers);
     let code = refused.problem.code.as_str();
     response.extensions_mut().insert(Answered { route: "other", code });
@@ -217,8 +234,10 @@ pub(super) fn whole(refused: &Refused) -> Vec<u8> {
     for (name, value) in &headers {
         answer += &format!("{name}: {}\r\n", value.to_str().unwrap_or_default());
     }
+    let date = httpdate::fmt_http_date(SystemTime::now());
     answer += &format!(
-        "content-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "content-type: application/problem+json\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+         date: {date}\r\nconnection: close\r\n\r\n",
         body.len()
     );
     [answer.into_bytes(), body].concat()

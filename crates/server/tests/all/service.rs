@@ -8,6 +8,7 @@ mod hostile;
 mod keys;
 mod logs;
 mod metrics;
+mod rest;
 
 use std::time::{Duration, Instant};
 

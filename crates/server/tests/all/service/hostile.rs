@@ -113,6 +113,8 @@ async fn what_cannot_be_read_is_refused_in_the_words_of_every_refusal() {
         assert!(status(&answer).starts_with(expected), "{shown}: {answer}");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains("content-type: application/problem+json"), "{shown}: {answer}");
+        assert!(head.contains("cache-control: no-store"), "{shown}: {answer}");
+        assert!(head.contains("date: ") && head.contains(" GMT"), "{shown}: {answer}");
         assert!(head.contains(&format!("content-length: {}", body.len())), "{shown}: {answer}");
         let body: serde_json::Value = serde_json::from_str(body).expect("the body is JSON");
         assert_eq!(
