@@ -177,6 +177,7 @@ impl Run<'_> {
                     Some(FromSentinel::Signalled(signal)) => return Ended::Signalled(signal),
                     Some(FromSentinel::Stopped(signal)) => self.stopped(signal),
                     Some(FromSentinel::Terminated | FromSentinel::Killed) => self.timed = true,
+                    Some(FromSentinel::Left) => self.tell_left(),
                     Some(FromSentinel::Started(_)) => {}
                     None => return self.sentinel_is_gone(),
                 },
@@ -218,6 +219,14 @@ impl Run<'_> {
                 self.name
             ));
         }
+    }
+
+    /// Said even when quiet: the next holder is not alone.
+    fn tell_left(&self) {
+        output::say(&format!(
+            "{}: WHAT THE COMMAND LEFT BEHIND COULD NOT BE STOPPED (does it run as another user?)",
+            self.name
+        ));
     }
 
     fn grant_is_lost(&mut self, loss: Loss) {

@@ -44,7 +44,7 @@ use rustix::time::{
 };
 
 use crate::boottime::Boottime;
-use group::{Status, peek_end, reap, signal_set, take_stop};
+use group::{SIGNALS_ENDING, Status, peek_end, reap, signal_set, take_stop};
 use plan::{Act, Plan};
 
 /// How often a group that was told to stop is looked at once its leader is dead.
@@ -80,6 +80,8 @@ struct Watch {
     command: Pid,
     /// Set when the command's own process has ended.
     ended: Option<Status>,
+    /// Whether a signal that asks to end was passed on.
+    asked_to_end: bool,
     plan: Plan,
     grace: Duration,
     /// Whether the command may be ended at all.
@@ -111,6 +113,7 @@ impl Watch {
             timer,
             command,
             ended: None,
+            asked_to_end: false,
             plan: Plan::new(orders.deadline),
             grace: orders.grace,
             may_kill: orders.may_kill,
@@ -123,7 +126,7 @@ impl Watch {
         loop {
             self.carry_out_what_is_due();
             self.look_at_the_command()?;
-            if let Some(status) = self.ended.filter(|_| self.nothing_is_left()) {
+            if let Some(status) = self.ended.filter(|_| self.is_over()) {
                 reap(self.command);
                 self.say_last(status.into());
                 return Ok(());
@@ -138,7 +141,7 @@ impl Watch {
         while let Some(act) = self.plan.due(Boottime::now()) {
             match act {
                 Act::Terminate => {
-                    self.say(FromSentinel::Terminated);
+                    self.say_of_command(FromSentinel::Terminated);
                     self.signal_group(Signal::TERM);
                     // A stopped group would not see it otherwise.
                     self.signal_group(Signal::CONT);
@@ -148,7 +151,7 @@ impl Watch {
                     }
                 }
                 Act::Kill => {
-                    self.say(FromSentinel::Killed);
+                    self.say_of_command(FromSentinel::Killed);
                     self.signal_group(Signal::KILL);
                 }
             }
@@ -166,13 +169,28 @@ impl Watch {
             self.say(FromSentinel::Stopped(signal));
         }
         self.ended = peek_end(self.command)?;
+        let by_itself = matches!(self.ended, Some(Status::Exited(_))) && !self.asked_to_end;
+        if self.ended.is_some() && !by_itself && self.may_kill {
+            // Whoever ended the command meant all of it, and the lock is released once this is over.
+            self.plan.end(Boottime::now(), self.grace);
+        }
         Ok(())
     }
 
-    /// A command that ended by itself may leave others behind, as under a shell; of one that was told to stop, nothing
-    /// may stay.
-    fn nothing_is_left(&self) -> bool {
-        !self.plan.is_ending() || (group_is_gone(self.command) && descendants::are_gone(getpid()))
+    /// Whether there is nothing more to do for a command that has ended. One that ended by itself may leave others
+    /// behind, as under a shell; of one that was told to stop, nothing may stay.
+    fn is_over(&self) -> bool {
+        if !self.plan.is_ending()
+            || (group_is_gone(self.command) && descendants::are_gone(getpid()))
+        {
+            return true;
+        }
+        // A wrapper that is gone releases nothing, so there is nothing to hurry for.
+        let in_vain = self.wrapper_lives && self.plan.is_in_vain(Boottime::now());
+        if in_vain {
+            self.say(FromSentinel::Left);
+        }
+        in_vain
     }
 
     /// Until something happens or is due.
@@ -205,7 +223,7 @@ impl Watch {
                 descendants::reap_orphans(self.command);
             }
             if let Some(signal) = Signal::from_named_raw(number).filter(|s| *s != Signal::CHILD) {
-                self.signal_group(signal);
+                self.pass(signal);
             }
         }
     }
@@ -238,7 +256,7 @@ impl Watch {
                 Some(ToSentinel::Deadline(deadline)) if self.may_kill => self.plan.set(deadline),
                 Some(ToSentinel::Signal(number)) => {
                     if let Some(signal) = Signal::from_named_raw(number) {
-                        self.signal_group(signal);
+                        self.pass(signal);
                     }
                 }
                 _ => {}
@@ -249,13 +267,25 @@ impl Watch {
     fn wrapper_is_gone(&mut self) {
         self.wrapper_lives = false;
         if self.may_kill {
-            self.plan.orphan(Boottime::now(), self.grace);
+            self.plan.end(Boottime::now(), self.grace);
         }
+    }
+
+    fn pass(&mut self, signal: Signal) {
+        self.asked_to_end |= SIGNALS_ENDING.contains(&signal);
+        self.signal_group(signal);
     }
 
     fn signal_group(&self, signal: Signal) {
         // Fails only for a group that is gone already: the leader, dead or alive, is not reaped yet.
         let _ = kill_process_group(self.command, signal);
+    }
+
+    /// What is done to those that the command left behind is not done to the command.
+    fn say_of_command(&self, what: FromSentinel) {
+        if self.ended.is_none() {
+            self.say(what);
+        }
     }
 
     /// A wrapper that does not read must not hold the sentinel up: what does not fit is not said.

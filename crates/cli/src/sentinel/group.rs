@@ -22,6 +22,10 @@ pub(crate) const SIGNALS_PASSED: [Signal; 9] = [
     Signal::CONT,
 ];
 
+/// Signals that ask a command to end. It may have its own thoughts about them and go on.
+pub(super) const SIGNALS_ENDING: [Signal; 4] =
+    [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {

@@ -57,37 +57,52 @@ enum Phase {
     Killed,
 }
 
+/// How long what was killed may take to be gone. What is left then cannot be ended from here.
+const GONE_MAX: Duration = Duration::from_millis(500);
+
 /// The deadline and how far it was carried out.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    deadline: Deadline,
+    /// By the promise, as the wrapper told it.
+    promised: Deadline,
+    /// By ourselves, once the end has begun; no renewal moves it.
+    decided: Deadline,
     phase: Phase,
 }
 
 impl Plan {
     /// The command runs.
     pub(crate) fn new(deadline: Deadline) -> Self {
-        Plan { deadline, phase: Phase::Running }
+        Plan { promised: deadline, decided: Deadline::NEVER, phase: Phase::Running }
     }
 
     /// Another deadline: later after a renewal, sooner after a loss.
     pub(crate) fn set(&mut self, deadline: Deadline) {
-        self.deadline = deadline;
+        self.promised = deadline;
     }
 
-    /// Nobody extends the deadline any more: the command is told now and has `grace`, but never beyond the deadline.
-    pub(crate) fn orphan(&mut self, now: Boottime, grace: Duration) {
-        let kill_at = self.deadline.kill_at.min(now.plus(grace));
-        self.deadline = Deadline { terminate_at: now, kill_at };
+    /// The end is decided, whatever is renewed from now on: what runs is told now and has `grace`, but never beyond the
+    /// promise. Decided twice, the first holds.
+    pub(crate) fn end(&mut self, now: Boottime, grace: Duration) {
+        if self.decided == Deadline::NEVER {
+            self.decided = Deadline { terminate_at: now, kill_at: now.plus(grace) };
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline {
+            terminate_at: self.promised.terminate_at.min(self.decided.terminate_at),
+            kill_at: self.promised.kill_at.min(self.decided.kill_at),
+        }
     }
 
     /// What is due at `now`. Each act comes once.
     pub(crate) fn due(&mut self, now: Boottime) -> Option<Act> {
-        if self.phase != Phase::Killed && now >= self.deadline.kill_at {
+        if self.phase != Phase::Killed && now >= self.deadline().kill_at {
             self.phase = Phase::Killed;
             return Some(Act::Kill);
         }
-        if self.phase == Phase::Running && now >= self.deadline.terminate_at {
+        if self.phase == Phase::Running && now >= self.deadline().terminate_at {
             self.phase = Phase::Told;
             return Some(Act::Terminate);
         }
@@ -96,9 +111,10 @@ impl Plan {
 
     /// When to ask again.
     pub(crate) fn wake_at(&self) -> Boottime {
+        let deadline = self.deadline();
         match self.phase {
-            Phase::Running => self.deadline.terminate_at.min(self.deadline.kill_at),
-            Phase::Told => self.deadline.kill_at,
+            Phase::Running => deadline.terminate_at.min(deadline.kill_at),
+            Phase::Told => deadline.kill_at,
             Phase::Killed => Boottime::NEVER,
         }
     }
@@ -108,9 +124,14 @@ impl Plan {
         self.phase == Phase::Killed
     }
 
-    /// Whether the command was told, so that what is left of its group must go too.
+    /// Whether the command was told or is about to be, so that what is left of its group must go too.
     pub(crate) fn is_ending(&self) -> bool {
-        self.phase != Phase::Running
+        self.phase != Phase::Running || self.decided != Deadline::NEVER
+    }
+
+    /// Whether what was killed should have been gone by now.
+    pub(crate) fn is_in_vain(&self, now: Boottime) -> bool {
+        self.is_killed() && now > self.deadline().kill_at.plus(GONE_MAX)
     }
 }
 
@@ -166,15 +187,40 @@ mod tests {
     }
 
     #[test]
-    fn an_orphan_is_told_now_and_never_outlives_the_deadline() {
+    fn who_is_to_end_is_told_now_and_never_outlives_the_deadline() {
         let mut short = plan(10, 20);
-        short.orphan(at(5), Duration::from_nanos(100));
+        short.end(at(5), Duration::from_nanos(100));
         assert_eq!(short.due(at(5)), Some(Act::Terminate));
         assert_eq!(short.wake_at(), at(20));
 
         let mut long = plan(1_000, 2_000);
-        long.orphan(at(5), Duration::from_nanos(100));
+        long.end(at(5), Duration::from_nanos(100));
         assert_eq!(long.due(at(5)), Some(Act::Terminate));
         assert_eq!(long.wake_at(), at(105));
+    }
+
+    #[test]
+    fn a_renewal_does_not_move_an_end_that_was_decided() {
+        let mut plan = plan(1_000, 2_000);
+        plan.end(at(5), Duration::from_nanos(100));
+        assert!(plan.is_ending());
+        plan.set(Deadline { terminate_at: at(5_000), kill_at: at(6_000) });
+        plan.end(at(50), Duration::from_nanos(100));
+        assert_eq!(plan.due(at(5)), Some(Act::Terminate));
+        plan.set(Deadline { terminate_at: at(50), kill_at: at(60) });
+        assert_eq!(plan.wake_at(), at(60), "but the promise may end before it");
+        plan.set(Deadline::NEVER);
+        assert_eq!(plan.due(at(104)), None);
+        assert_eq!(plan.due(at(105)), Some(Act::Kill));
+    }
+
+    #[test]
+    fn what_outlives_its_killing_is_waited_for_with_a_bound() {
+        let mut plan = plan(10, 20);
+        let late = at(20).plus(GONE_MAX);
+        assert!(!plan.is_in_vain(at(u64::MAX)), "nothing was killed yet");
+        assert_eq!(plan.due(at(20)), Some(Act::Kill));
+        assert!(!plan.is_in_vain(late));
+        assert!(plan.is_in_vain(late.plus(Duration::from_nanos(1))));
     }
 }

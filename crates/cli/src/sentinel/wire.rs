@@ -30,6 +30,8 @@ pub(crate) enum FromSentinel {
     Terminated,
     /// The command was ended because its time is up.
     Killed,
+    /// Something that the command left behind runs on, though it was to be ended.
+    Left,
     /// The command has ended: its own status.
     Exited(i32),
     /// The command has ended by this signal.
@@ -55,6 +57,7 @@ impl fmt::Display for FromSentinel {
             FromSentinel::Stopped(signal) => write!(f, "stopped {signal}"),
             FromSentinel::Terminated => f.write_str("terminated"),
             FromSentinel::Killed => f.write_str("killed"),
+            FromSentinel::Left => f.write_str("left"),
             FromSentinel::Exited(status) => write!(f, "exited {status}"),
             FromSentinel::Signalled(signal) => write!(f, "signalled {signal}"),
         }
@@ -89,6 +92,7 @@ impl FromStr for FromSentinel {
             Some("stopped") => FromSentinel::Stopped(number(&mut words)?),
             Some("terminated") => FromSentinel::Terminated,
             Some("killed") => FromSentinel::Killed,
+            Some("left") => FromSentinel::Left,
             Some("exited") => FromSentinel::Exited(number(&mut words)?),
             Some("signalled") => FromSentinel::Signalled(number(&mut words)?),
             _ => return Err(NotALine),
@@ -116,6 +120,7 @@ mod tests {
             FromSentinel::Stopped(20),
             FromSentinel::Terminated,
             FromSentinel::Killed,
+            FromSentinel::Left,
             FromSentinel::Exited(7),
             FromSentinel::Signalled(9),
         ];

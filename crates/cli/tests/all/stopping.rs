@@ -291,6 +291,49 @@ fn what_a_command_leaves_behind_by_itself_is_its_own_affair() {
     kill(left, Signal::KILL);
 }
 
+#[test]
+fn what_a_signalled_command_leaves_ends_before_the_next_holder_begins() {
+    let server = Server::start();
+    for (signal, script) in [(Signal::TERM, JOB), (Signal::INT, DAEMON), (Signal::HUP, JOB)] {
+        fs::write(server.file("fenced"), "").unwrap();
+        let (mut wrapper, writer) = bash(&server, script);
+        assert!(wrapper.line().is_empty(), "the writer writes");
+        wrapper.signal(signal);
+        next_holder_writes(&server);
+        assert!(!runs(writer), "{signal:?}: {script}");
+        assert_fenced(&server);
+        let done = wrapper.end();
+        assert_eq!((done.code, done.stderr.as_str()), (128 + signal.as_raw(), ""));
+    }
+}
+
+#[test]
+fn what_a_command_leaves_that_tidies_up_after_a_signal_is_ended_too() {
+    let server = Server::start();
+    let script = format!("trap 'exit 3' TERM; {JOB}");
+    let (mut wrapper, writer) = bash(&server, &script);
+    assert!(wrapper.line().is_empty(), "the writer writes");
+    wrapper.signal(Signal::TERM);
+    next_holder_writes(&server);
+    assert!(!runs(writer));
+    assert_fenced(&server);
+    let done = wrapper.end();
+    assert_eq!((done.code, done.stderr.as_str()), (3, ""));
+}
+
+#[test]
+fn what_a_killed_command_leaves_ends_before_the_next_holder_begins() {
+    let server = Server::start();
+    let (mut wrapper, writer) = bash(&server, JOB);
+    assert!(wrapper.line().is_empty(), "the writer writes");
+    let sentinel = children(wrapper.id())[0];
+    kill(children(sentinel)[0], Signal::KILL);
+    next_holder_writes(&server);
+    assert!(!runs(writer));
+    assert_fenced(&server);
+    assert_eq!(wrapper.end().code, 137);
+}
+
 /// Waits for the lock, then writes once.
 fn next_holder_writes(server: &Server) {
     let script = "echo $TENURE_TOKEN >> fenced";
