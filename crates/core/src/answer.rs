@@ -398,6 +398,8 @@ pub enum Refusal {
         ended: Ended,
         /// The token its grant had.
         token: Option<Token>,
+        /// The operator behind it, as far as that is known.
+        force: Option<Force>,
     },
     /// The id was used for another request.
     #[error("this request id was used for another request")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tenure_api::{BadReason, Code, CycleMember, Problem, Seconds, SessionEndName};
 use tenure_core::{
-    Cycle, Force, HeldBy, Holder, Lost, LostReason, Queued, Refusal, RequestId, Token,
+    Cycle, Ended, Force, HeldBy, Holder, Lost, LostReason, Queued, Refusal, RequestId, Token,
 };
 use tenure_log::{Reason, SubmitError};
 
@@ -203,9 +203,10 @@ impl Refused {
                 problem.name = Some(name);
                 problem.permits = permits;
             }
-            Refusal::RequestFinished { ended, token } => {
+            Refusal::RequestFinished { ended, token, force } => {
                 problem.ended = Some(ended.into());
                 problem.token = token;
+                fill_force(problem, force.as_ref(), what_was_done(ended == Ended::Broken));
             }
             Refusal::Lost(lost) => fill_lost(problem, &lost),
             Refusal::SessionEnded(end) => {
@@ -412,9 +413,13 @@ fn fill_lost(problem: &mut Problem, lost: &Lost) {
     problem.reason = Some(tenure_api::LostName::from(&lost.reason).as_str().to_owned());
     problem.ended_ago = Some(Seconds(lost.ended_ago));
     problem.token = lost.token;
-    let did =
-        if matches!(lost.reason, LostReason::Broken(_)) { "broke it" } else { "ended its session" };
+    let did = what_was_done(matches!(lost.reason, LostReason::Broken(_)));
     fill_force(problem, lost.reason.force(), did);
+}
+
+/// What an operator did to a grant, in words.
+fn what_was_done(broken: bool) -> &'static str {
+    if broken { "broke it" } else { "ended its session" }
 }
 
 /// The operator behind an end, and what he `did` in words.

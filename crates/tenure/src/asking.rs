@@ -242,7 +242,7 @@ impl Asking {
         match denied {
             Denied::Held(held) => Unsettled::Answer(Asked::Held(held)),
             Denied::TimedOut(held) => Unsettled::Answer(Asked::TimedOut(held)),
-            Denied::Finished(_) => Unsettled::AskAnew,
+            Denied::Finished(..) => Unsettled::AskAnew,
             Denied::SessionEnded(end) if !was_queued => {
                 self.end_session(end);
                 Unsettled::AskAnew

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use tenure_api::{ChangeEvent, EndedName, LostEvent, RecalledEvent};
 use tenure_core::{LockName, Permits, Prefix, SessionHandle, Token};
 
-use crate::error::{Cycle, Error, Held, LossReason, Refusal, SessionEnd};
+use crate::error::{Cycle, Error, Force, Held, LossReason, Refusal, SessionEnd};
 
 #[cfg_attr(not(feature = "remote"), allow(dead_code, reason = "some calls are a server's alone"))]
 pub(crate) mod call;
@@ -132,7 +132,7 @@ pub(crate) enum Denied {
     AlreadyHeld(Token),
     CapacityMismatch(Permits),
     /// The request's grant or place has ended.
-    Finished(EndedName),
+    Finished(EndedName, Force),
     Lost(LossReason),
     SessionEnded(SessionEnd),
     /// The session ended while the request stood in a queue.
@@ -207,8 +207,11 @@ fn denied_plainly(denied: Denied) -> Error {
         Denied::CapacityMismatch(has) => {
             refused(Code::CapacityMismatch, format!("the lock is busy with {} permits", has.get()))
         }
-        Denied::Finished(ended) => {
+        Denied::Finished(ended, Force { by: None, .. }) => {
             refused(Code::RequestFinished, format!("the request is over: {ended}"))
+        }
+        Denied::Finished(ended, force) => {
+            refused(Code::RequestFinished, format!("the request is over: {ended} by {force}"))
         }
         Denied::Lost(reason) => refused(Code::Lost, format!("the grant is lost: {reason}")),
     }

@@ -209,18 +209,24 @@ impl Machine {
     }
 
     /// A ticket loses a lock while it waits to be alone there: that wait ends, too.
-    pub(super) fn end_upgrade(&mut self, id: TicketId, name: &LockName, ended: Ended) {
+    pub(super) fn end_upgrade(
+        &mut self,
+        id: TicketId,
+        name: &LockName,
+        ended: Ended,
+        told: Told<'_>,
+    ) {
         let pending = self.state.locks.get(name).and_then(|lock| lock.upgrade());
         if let Some(upgrade_id) = pending.filter(|at| self.state.upgrades[at].ticket == id) {
-            self.refuse_upgrade(upgrade_id, ended);
+            self.refuse_upgrade(upgrade_id, ended, told);
         }
     }
 
-    pub(super) fn refuse_upgrade(&mut self, upgrade_id: TicketId, ended: Ended) {
+    pub(super) fn refuse_upgrade(&mut self, upgrade_id: TicketId, ended: Ended, told: Told<'_>) {
         let upgrade = &self.state.upgrades[&upgrade_id];
         let token = self.ticket(upgrade.ticket).part(&upgrade.name).map(|part| part.token);
         self.drop_upgrade(upgrade_id);
-        let finished = Refusal::RequestFinished { ended, token };
+        let finished = Refusal::RequestFinished { ended, token, force: told.force() };
         self.settle(upgrade_id, Settled::Refused(Box::new(finished)));
     }
 
@@ -258,7 +264,7 @@ impl Machine {
             return match seen.state {
                 RequestState::Ticket(id) => Ok(Answer::Granted(Box::new(self.granted(id)))),
                 RequestState::Ended(ended, token) => {
-                    refuse(Refusal::RequestFinished { ended, token })
+                    refuse(self.finished(ended, token, &hand_over.name))
                 }
                 RequestState::Session(_) => refuse(Refusal::RequestIdReused),
             };
@@ -284,7 +290,7 @@ impl Machine {
             heir.parts.as_slice().iter().map(|part| part.name.clone()).collect();
         let told = Told { by: Some(&hand_over.caller.key), reason: None };
         for name in &names {
-            self.end_upgrade(old, name, Ended::HandedOver);
+            self.end_upgrade(old, name, Ended::HandedOver, told);
             let past = self.past(old, name, Ended::HandedOver, told);
             self.lock_mut(name).remember(past);
         }

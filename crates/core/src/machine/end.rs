@@ -113,7 +113,7 @@ impl Machine {
     /// Takes one lock away from a ticket; the ticket itself stays.
     pub(super) fn end_part(&mut self, id: TicketId, name: &LockName, ended: Ended, told: Told<'_>) {
         if self.ticket(id).is_granted() {
-            self.end_upgrade(id, name, ended);
+            self.end_upgrade(id, name, ended, told);
             self.tell(id, name, ended.action(), told);
             self.free(id, name, ended, told);
         } else {

@@ -130,11 +130,12 @@ impl Machine {
     pub(super) fn leave(&mut self, id: TicketId) {
         if self.state.upgrades.contains_key(&id) {
             let name = self.state.upgrades[&id].name.clone();
-            self.refuse_upgrade(id, Ended::Cancelled);
+            self.refuse_upgrade(id, Ended::Cancelled, Told::default());
             return self.pump([name]);
         }
         if !self.ticket(id).is_granted() {
-            let finished = Refusal::RequestFinished { ended: Ended::Cancelled, token: None };
+            let finished =
+                Refusal::RequestFinished { ended: Ended::Cancelled, token: None, force: None };
             self.settle(id, Settled::Refused(Box::new(finished)));
         }
         self.end_and_pump(id, Ended::Cancelled, Told::default());

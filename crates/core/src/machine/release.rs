@@ -167,7 +167,7 @@ impl Machine {
     fn release_session(&mut self, id: SessionId) -> Answer {
         self.refuse_waits_of(
             id,
-            &Refusal::RequestFinished { ended: Ended::Cancelled, token: None },
+            &Refusal::RequestFinished { ended: Ended::Cancelled, token: None, force: None },
         );
         let (released, cancelled) = self.end_tickets_of(id, Ended::Released, Told::default());
         Answer::Released(Released {
@@ -202,7 +202,7 @@ impl Machine {
             Some(RequestState::Ticket(id)) => {
                 Ok(Answer::Released(self.cancel_entry(id, Some(key))))
             }
-            Some(RequestState::Ended(ended, token)) => self.cancel_again(ended, token),
+            Some(RequestState::Ended(ended, token)) => self.cancel_again(ended, token, cancel),
             Some(RequestState::Session(_)) => refuse(Refusal::RequestIdReused),
             None => self.cancel_unseen(key, session, cancel),
         }
@@ -246,13 +246,19 @@ impl Machine {
 
     fn abandon(&mut self, id: TicketId) {
         if !self.ticket(id).is_granted() {
-            let finished = Refusal::RequestFinished { ended: Ended::Cancelled, token: None };
+            let finished =
+                Refusal::RequestFinished { ended: Ended::Cancelled, token: None, force: None };
             self.settle(id, Settled::Refused(Box::new(finished)));
         }
         self.end_and_pump(id, Ended::Cancelled, Told::default());
     }
 
-    fn cancel_again(&self, ended: Ended, token: Option<crate::Token>) -> Decided<Answer> {
+    fn cancel_again(
+        &self,
+        ended: Ended,
+        token: Option<crate::Token>,
+        cancel: &Cancel,
+    ) -> Decided<Answer> {
         match ended {
             Ended::Released | Ended::Cancelled | Ended::TimedOut => {
                 Ok(Answer::Released(Released {
@@ -263,7 +269,7 @@ impl Machine {
                     locks: vec![],
                 }))
             }
-            _ => refuse(Refusal::RequestFinished { ended, token }),
+            _ => refuse(self.finished(ended, token, &cancel.names)),
         }
     }
 
@@ -283,7 +289,7 @@ impl Machine {
             let (now, by) = (self.state.now, &cancel.caller.key);
             self.state.requests.insert_ended(key, Ended::Cancelled, None, now, by);
         }
-        self.cancel_again(Ended::Cancelled, None)
+        self.cancel_again(Ended::Cancelled, None, cancel)
     }
 
     /// The answer a ticket was to have ended without the grant in it.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::acquire::limit;
-use super::{Decided, Machine, refuse};
+use super::record::Lock;
+use super::{Decided, Machine, Told, refuse};
 use crate::answer::{Answer, Ended, Refusal};
 use crate::command::{Acquire, Life, RequestName};
 use crate::id::{RequestKey, SessionId, TicketId, Token};
@@ -160,7 +161,7 @@ impl Machine {
             if seen.body != body && !cancelled_unseen {
                 return refuse(Refusal::RequestIdReused);
             }
-            let again = self.answer_again(seen.state)?;
+            let again = self.answer_again(seen.state, request)?;
             return Ok(Ok(again.named(text)));
         }
         let number = session.zip(text.sequence());
@@ -171,7 +172,11 @@ impl Machine {
                 .get(&session)
                 .is_some_and(|session| session.sequences.contains(number))
         {
-            return refuse(Refusal::RequestFinished { ended: Ended::Over, token: None });
+            return refuse(Refusal::RequestFinished {
+                ended: Ended::Over,
+                token: None,
+                force: None,
+            });
         }
         if number.is_none()
             && let Some(full) = self.state.requests.full_for(&request.caller.key)
@@ -190,8 +195,10 @@ impl Machine {
         };
         match self.ticket_made(text) {
             Some(id) if !same_names(&id) => refuse(Refusal::RequestIdReused),
-            Some(id) => self.answer_again(RequestState::Ticket(id)),
-            None => refuse(Refusal::RequestFinished { ended: Ended::Over, token: None }),
+            Some(id) => self.answer_again(RequestState::Ticket(id), request),
+            None => {
+                refuse(Refusal::RequestFinished { ended: Ended::Over, token: None, force: None })
+            }
         }
     }
 
@@ -205,9 +212,12 @@ impl Machine {
     }
 
     /// The same request again: the same answer with fresh durations, and somebody listens again.
-    fn answer_again(&mut self, state: RequestState) -> Decided<Answer> {
+    fn answer_again(&mut self, state: RequestState, request: &Acquire) -> Decided<Answer> {
         match state {
-            RequestState::Ended(ended, token) => refuse(Refusal::RequestFinished { ended, token }),
+            RequestState::Ended(ended, token) => {
+                let names = request.wants.iter().map(|want| &want.name);
+                refuse(self.finished(ended, token, names))
+            }
             RequestState::Session(_) => refuse(Refusal::RequestIdReused),
             RequestState::Ticket(id) => {
                 self.set_leaves_at(id, None);
@@ -217,6 +227,23 @@ impl Machine {
                 Ok(Answer::Queued(self.queued(id)))
             }
         }
+    }
+
+    /// That a request for these locks is over. The operator behind its end is not kept with it: he is in the history of
+    /// its locks, for as long as that goes back.
+    pub(super) fn finished<'a>(
+        &self,
+        ended: Ended,
+        token: Option<Token>,
+        names: impl IntoIterator<Item = &'a LockName>,
+    ) -> Refusal {
+        let locks = names.into_iter().filter_map(|name| self.state.locks.get(name));
+        let past = locks.flat_map(Lock::history).find(|past| Some(past.token) == token);
+        let force = past.and_then(|past| {
+            let told = Told { by: past.by.as_ref(), reason: past.why.as_ref() };
+            told.force()
+        });
+        Refusal::RequestFinished { ended, token, force }
     }
 
     /// Remembers a new request by its ticket.

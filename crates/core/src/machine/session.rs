@@ -68,7 +68,7 @@ impl Machine {
         match seen.state {
             RequestState::Session(id) => Ok(Answer::Opened(self.opened(id))),
             RequestState::Ended(ended, _) => {
-                refuse(Refusal::RequestFinished { ended, token: None })
+                refuse(Refusal::RequestFinished { ended, token: None, force: None })
             }
             RequestState::Ticket(_) => refuse(Refusal::RequestIdReused),
         }

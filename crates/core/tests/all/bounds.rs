@@ -166,7 +166,7 @@ fn numbers_left_out_long_ago_count_as_used() {
     let every_other = (1..=limits::SEQUENCE_GAPS_MAX as u64 + 1).map(|number| numbered(number * 2));
     apply(&mut machine, 0, every_other.collect());
     let answers = apply(&mut machine, 0, vec![numbered(3), numbered(5)]);
-    let over = Refusal::RequestFinished { ended: Ended::Over, token: None };
+    let over = Refusal::RequestFinished { ended: Ended::Over, token: None, force: None };
     assert_eq!(*refused(&answers[0]), over, "the lowest gap was given up");
     assert!(matches!(answers[1], Answer::Granted(_)), "the next was not");
 }

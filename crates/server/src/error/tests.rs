@@ -38,7 +38,11 @@ fn every_refusal_has_its_status_and_code() {
             409,
             "capacity_mismatch",
         ),
-        (Refusal::RequestFinished { ended: Ended::Released, token: None }, 409, "request_finished"),
+        (
+            Refusal::RequestFinished { ended: Ended::Released, token: None, force: None },
+            409,
+            "request_finished",
+        ),
         (Refusal::RequestIdReused, 422, "request_id_reused"),
         (Refusal::Superseded, 409, "waiting"),
         (lost(LostReason::Expired), 410, "lost"),

@@ -99,7 +99,9 @@ fn refused(refusal: tenure_core::Refusal) -> Failure {
         Core::CapacityMismatch { permits, .. } => {
             Failure::denied(Denied::CapacityMismatch(permits.unwrap_or(Permits::ONE)))
         }
-        Core::RequestFinished { ended, .. } => Failure::denied(Denied::Finished(ended.into())),
+        Core::RequestFinished { ended, force: by, .. } => {
+            Failure::denied(Denied::Finished(ended.into(), force(by.as_ref())))
+        }
         Core::Lost(lost) => Failure::denied(Denied::Lost(loss_reason(&lost.reason))),
         Core::SessionEnded(end) => Failure::denied(Denied::SessionEnded(session_end(end))),
         // Another attempt of the same request is under way: ask again and get its answer.

@@ -143,7 +143,7 @@ fn said_refusal(refusal: &Refusal) -> String {
         Refusal::CapacityMismatch { name, permits } => {
             super::acquire::mismatch(name, permits.map(Permits::get))
         }
-        Refusal::RequestFinished { ended, token } => super::acquire::finished(*ended, *token),
+        Refusal::RequestFinished { ended, token, .. } => super::acquire::finished(*ended, *token),
         Refusal::RequestIdReused => "request id reused".into(),
         Refusal::Superseded => "superseded".into(),
         Refusal::Lost(lost) => {

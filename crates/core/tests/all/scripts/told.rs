@@ -76,9 +76,10 @@ impl World {
                 Some(permits) => format!("capacity mismatch: {name} has {} permits", permits.get()),
                 None => format!("capacity mismatch: {name} is a plain lock"),
             },
-            Refusal::RequestFinished { ended, token } => {
+            Refusal::RequestFinished { ended, token, force } => {
                 let token = token.map(|token| format!(" #{token}")).unwrap_or_default();
-                format!("request finished: {}{token}", told_ended(*ended))
+                let force = force.as_ref().map(told_force).unwrap_or_default();
+                format!("request finished: {}{token}{force}", told_ended(*ended))
             }
             Refusal::RequestIdReused => "request id reused".into(),
             Refusal::Superseded => "superseded".into(),

@@ -380,3 +380,30 @@ async fn an_upgrade_that_waits_is_given_up_without_its_grant() {
     let lock = api.get("/v1/locks/a").await.json;
     assert_eq!((&lock["queue_length"], lock["holders"].as_array().unwrap().len()), (&json!(0), 2));
 }
+
+#[tokio::test]
+async fn a_request_that_an_operator_ended_is_over_with_his_name_and_reason() {
+    let api = Api::start().await;
+    let ask = json!({"request_id": "request-1", "mode": "shared", "ttl": 60});
+    let first = api.post("/v1/locks/a/acquire", ask.clone()).await.json;
+    api.post("/v1/locks/a/acquire", json!({"mode": "shared", "ttl": 60})).await;
+    let up = json!({"lease": first["lease"], "mode": "exclusive", "wait": 60, "hold": 20});
+    let broken = async {
+        queued(&api, "a", 1).await;
+        let body = json!({"token": first["token"], "reason": "host died"});
+        api.post("/v1/locks/a/break", body).await
+    };
+    let (upgrade, broken) = tokio::join!(api.post("/v1/locks/a/convert", up), broken);
+    assert_eq!(broken.status, 200, "{}", broken.text);
+    let again = api.post("/v1/locks/a/acquire", ask).await;
+    let by = &api.get("/v1").await.json["key"]["name"];
+    for over in [upgrade, again] {
+        assert_eq!(
+            (over.code(), &over.json["ended"]),
+            ((409, "request_finished"), &json!("broken"))
+        );
+        assert_eq!((&over.json["by"], &over.json["why"]), (by, &json!("host died")));
+    }
+    let past = &api.get("/v1/locks/a").await.json["history"][0];
+    assert_eq!((&past["by"], &past["why"]), (by, &json!("host died")));
+}

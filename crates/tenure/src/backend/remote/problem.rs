@@ -53,7 +53,7 @@ fn denied(problem: &Problem) -> Option<Denied> {
         }
         Code::AlreadyHeld => Denied::AlreadyHeld(problem.token?),
         Code::CapacityMismatch => Denied::CapacityMismatch(problem.permits.unwrap_or(Permits::ONE)),
-        Code::RequestFinished => Denied::Finished(problem.ended?),
+        Code::RequestFinished => Denied::Finished(problem.ended?, force(problem)),
         Code::Lost => Denied::Lost(loss_reason(problem)),
         Code::SessionEnded if problem.waited.is_some() => Denied::PlaceLost(session_end(problem)),
         Code::SessionEnded => Denied::SessionEnded(session_end(problem)),
