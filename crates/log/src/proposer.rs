@@ -89,6 +89,12 @@ impl Proposer {
 
     async fn serve(&mut self) -> Result<(), Ended> {
         self.begin_term().await?;
+        if self.is_long() {
+            // What was just replayed is not to be replayed again by a copy, nor by the next start: a process that dies
+            // often might never see the end of it.
+            self.shared.stand_still_once();
+            self.keep_log_short().await?;
+        }
         self.shared.go_live();
         self.alarm.health.change(|troubles| troubles.starting = false);
         let mut first_tick = Some(Instant::now() + FIRST_TICK);
@@ -240,6 +246,10 @@ impl Proposer {
         }
     }
 
+    fn is_long(&self) -> bool {
+        self.alarm.meters.log_bytes() >= self.snapshot_log_bytes
+    }
+
     // On a full disk two small snapshots free the segments behind them, long before the log is long.
     fn needs_room(&mut self, logged: u64) -> bool {
         let lately = self.full_asked_at.is_some_and(|asked| asked.elapsed() < FULL_RETRY);
@@ -261,7 +271,7 @@ impl Proposer {
 
     async fn keep_log_short(&mut self) -> Result<(), Ended> {
         let logged = self.alarm.meters.log_bytes();
-        let long = logged >= self.snapshot_log_bytes && !self.snapshot_is_under_way();
+        let long = self.is_long() && !self.snapshot_is_under_way();
         if long || self.needs_room(logged) {
             self.snapshot_asked = Some(self.newest_snapshot());
             self.raft.trigger().snapshot().await.map_err(|_| Ended)?;

@@ -1,6 +1,8 @@
 //! Snapshots of a node at work.
 
-use super::tests::{acquire, granted, is_held, release, start_with, submit};
+use tokio::time::timeout;
+
+use super::tests::{PATIENCE, acquire, granted, is_held, release, start_with, submit};
 use crate::disk::fault::FaultDisk;
 use crate::options::Options;
 
@@ -59,6 +61,38 @@ async fn a_snapshot_that_cannot_be_copied_is_taken_of_the_machine_itself() {
     drop(node);
     let node = start_with(&disk, Options::memory()).await;
     assert!(is_held(&node, "lock-1") && is_held(&node, &format!("lock-{number}")));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_too_long_at_the_start_is_condensed_from_the_machine_itself() {
+    let disk = FaultDisk::default();
+    let node = start_with(&disk, Options { snapshot_log_bytes: 4096, ..Options::memory() }).await;
+    let mut number = 0;
+    while node.alarm.meters.snapshots() < 1 {
+        number += 1;
+        assert!(number < LOCKS_MAX, "snapshots are taken");
+        granted(&node, &format!("lock-{number}")).await;
+    }
+    node.stop().await;
+    drop(node);
+    let node = start_with(&disk, Options::memory()).await;
+    for number in 0..50 {
+        granted(&node, &format!("more-{number}")).await;
+    }
+    node.stop().await;
+    drop(node);
+    let node = start_with(&disk, Options { snapshot_log_bytes: 4096, ..Options::memory() }).await;
+    // What a copy would be made from.
+    let newest = disk.names().into_iter().filter(|name| name.ends_with(".snap")).max().unwrap();
+    disk.edit(&newest, |bytes| bytes[100] ^= 1);
+    let saved = async {
+        while node.alarm.meters.snapshots() < 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, saved).await.expect("a snapshot is taken");
+    assert!(node.alarm.meters.errors().contains(&("read", 0)), "nothing was copied");
     node.stop().await;
 }
 

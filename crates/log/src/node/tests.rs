@@ -18,7 +18,7 @@ use crate::outcome::Reply;
 const SEGMENT: u64 = 64 * 1024;
 const TTL: Duration = Duration::from_secs(30);
 /// Longer than any node may take to answer or to recover.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn start(disk: &FaultDisk) -> Node {
     start_with(disk, Options::memory()).await

@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     deadline_micros: AtomicU64,
     // The observer hears of nothing that was replayed.
     live: AtomicBool,
+    // The next snapshot is of the machine itself, however large.
+    still_once: AtomicBool,
     purge_upto: Mutex<Option<u64>>,
 }
 
@@ -73,6 +75,7 @@ impl Shared {
             observer,
             files: Mutex::new(Some(Arc::new(files))),
             live: AtomicBool::new(false),
+            still_once: AtomicBool::new(false),
             purge_upto: Mutex::new(None),
         };
         shared.note_times(&state.machine);
@@ -94,6 +97,11 @@ impl Shared {
     /// From now on entries are news.
     pub(crate) fn go_live(&self) {
         self.live.store(true, Ordering::Release);
+    }
+
+    /// Has the next snapshot made of the machine while it stands still: for a start, when hardly anybody waits.
+    pub(crate) fn stand_still_once(&self) {
+        self.still_once.store(true, Ordering::Release);
     }
 
     /// Up to which entry a new snapshot made the log worthless; told once.
@@ -166,7 +174,8 @@ impl Shared {
     }
 
     fn snapshot(&self, files: &Files) -> io::Result<Snapshot> {
-        if self.state.read().machine.records() <= files.still_records_max {
+        let is_small = self.state.read().machine.records() <= files.still_records_max;
+        if self.still_once.swap(false, Ordering::AcqRel) || is_small {
             return Ok(self.still_snapshot(files));
         }
         let copied = self.copied_snapshot(files);
