@@ -1,5 +1,6 @@
 //! A node: its files, its threads, its start and its end.
 
+mod reading;
 #[cfg(test)]
 mod snapshot_tests;
 #[cfg(test)]
@@ -67,15 +68,17 @@ impl Node {
     pub(crate) async fn start(options: Options) -> Result<Self, OpenError> {
         match options.storage.clone() {
             Storage::Memory => Self::run(in_memory(options)).await,
-            Storage::Disk(dir) => {
-                // Opening reads, zeros and syncs files, which may take long.
-                let parts = blocking(move || {
-                    let disk = Arc::new(Directory::open(&dir)?);
-                    on_disk(disk, dir, SEGMENT_BYTES, STILL_RECORDS_MAX, options)
-                });
-                Self::run(parts.await?).await
-            }
+            Storage::Disk(dir) => reading::told(&dir.clone(), Self::read(dir, options)).await,
         }
+    }
+
+    async fn read(dir: PathBuf, options: Options) -> Result<Self, OpenError> {
+        // Opening reads, zeros and syncs files, which may take long.
+        let parts = blocking(move || {
+            let disk = Arc::new(Directory::open(&dir)?);
+            on_disk(disk, dir, SEGMENT_BYTES, STILL_RECORDS_MAX, options)
+        });
+        Self::run(parts.await?).await
     }
 
     /// Starts a node on another kind of disk, whose machine is copied for every snapshot.

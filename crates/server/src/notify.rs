@@ -5,12 +5,20 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// How often a start that takes long asks for more time …
+pub(crate) const READING_TOLD_EVERY: Duration = Duration::from_secs(5);
+/// … and for how much: a service that says nothing for that long is dead.
+const READING_TOLD_MAX: Duration = Duration::from_secs(60);
 
 /// What the service manager is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    /// The log is read, which may take longer than a start usually may.
+    Reading,
     /// Requests are served.
     Ready,
     /// The configuration is read again; [`State::Ready`] follows.
@@ -31,7 +39,11 @@ pub(crate) fn tell(state: State) {
 
 fn message(state: State) -> String {
     match state {
-        State::Ready => "READY=1\n".to_owned(),
+        State::Reading => format!(
+            "EXTEND_TIMEOUT_USEC={}\nSTATUS=reading the log\n",
+            READING_TOLD_MAX.as_micros()
+        ),
+        State::Ready => "READY=1\nSTATUS=\n".to_owned(),
         State::Stopping => "STOPPING=1\n".to_owned(),
         State::Reloading => {
             // systemd ignores a reload without the time at which it began.
@@ -66,7 +78,7 @@ mod tests {
         let path = dir.path().join("notify");
         let by_path = UnixDatagram::bind(&path).unwrap();
         send(&path.into_os_string(), &message(State::Ready)).unwrap();
-        assert_eq!(received(&by_path), "READY=1\n");
+        assert_eq!(received(&by_path), "READY=1\nSTATUS=\n");
 
         let name = format!("tenure-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();

@@ -6,6 +6,7 @@ mod secret;
 mod start;
 mod tasks;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tenure_log::OpenError;
@@ -127,6 +128,7 @@ async fn serve_until_told(config: Config, lines: Option<Lines>) -> Exit {
     let greeting_of = config.clone();
     let started = tokio::select! {
         started = Service::start(config) => started,
+        never = ask_for_time() => match never {},
         () = signals.stop() => return Exit::Clean,
     };
     let service = match started {
@@ -145,6 +147,14 @@ async fn serve_until_told(config: Config, lines: Option<Lines>) -> Exit {
     }
     tracing::info!(event = "stopped");
     Exit::Clean
+}
+
+/// Tells the service manager that the start goes on.
+async fn ask_for_time() -> Infallible {
+    loop {
+        sleep(notify::READING_TOLD_EVERY).await;
+        notify::tell(notify::State::Reading);
+    }
 }
 
 struct Signals {

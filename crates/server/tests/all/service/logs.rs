@@ -7,6 +7,18 @@ use super::child;
 use crate::fixture::KEY;
 
 #[tokio::test]
+async fn a_start_says_that_it_reads_the_log_and_when_it_has() {
+    let kid = child::spawn("", None).await;
+    kid.signal("TERM").await;
+    let (_, stderr) = kid.ended().await;
+    let at = |event| {
+        let event = format!("\"event\":\"{event}\"");
+        stderr.find(&event).unwrap_or_else(|| panic!("no {event}: {stderr}"))
+    };
+    assert!(at("log_reading") < at("log_read") && at("log_read") < at("started"), "{stderr}");
+}
+
+#[tokio::test]
 async fn no_lease_handle_key_or_request_id_reaches_the_log() {
     let kid = child::spawn(
         "[log]\nlevel = \"trace\"\naccess = true\nslow = 0\n[doubledutch]\nenabled = true\n",
