@@ -18,9 +18,14 @@ const KEPT_FREE: f64 = 0.9;
 /// How long the lock outlives this program when the server hears nothing of it.
 const TTL: Duration = Duration::from_secs(15);
 
-/// Run a command at most once per period, wherever it is started
+/// Run a command once per period, wherever it is started
 ///
-/// A run that is not due, or that runs elsewhere at the moment, is skipped without a word (exit 0, or -E).
+/// A run that is not due, or that runs elsewhere at the moment, is skipped without a word (exit 0, or -E). The next run
+/// is due when nine tenths of the period have passed since the last one began, so that a cron job that starts a little
+/// early is not skipped.
+///
+/// A run that fails has had its turn: its exit status is passed on, and there is no second try before the next one is
+/// due. For a second try: tenure break NAME --any --reason "run it again".
 #[derive(Args, Debug)]
 #[command(
     override_usage = "tenure once NAME --every DUR [FLAGS] -- CMD [ARGS…]",

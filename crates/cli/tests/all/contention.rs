@@ -128,6 +128,23 @@ fn once_runs_once_in_its_period() {
 }
 
 #[test]
+fn once_that_failed_has_had_its_turn_until_an_operator_breaks_it() {
+    let server = Server::start();
+    let task = |status: &str| {
+        let script = format!("echo ran; exit {status}");
+        let line = ["once", "nightly", "--every", "1h", "--", "sh", "-c", &script];
+        run(&mut server.tenure(line))
+    };
+    let failed = task("7");
+    assert_eq!((failed.code, failed.stdout.as_str()), (7, "ran\n"), "{}", failed.stderr);
+    let skipped = task("0");
+    assert_eq!((skipped.code, skipped.stdout.as_str()), (0, ""), "{}", skipped.stderr);
+    let said = server.says(&["break", "nightly", "--any", "--reason", "run it again"]);
+    assert!(said.starts_with("nightly: nobody had it, and nothing keeps it shut"), "{said}");
+    assert_eq!(task("0").stdout, "ran\n");
+}
+
+#[test]
 fn once_is_skipped_while_it_runs_elsewhere_and_due_again_after_its_period() {
     let server = Server::start();
     let mut running =

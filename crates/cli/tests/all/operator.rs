@@ -23,6 +23,16 @@ fn a_break_needs_the_holders_token() {
 }
 
 #[test]
+fn a_break_of_whoever_holds_needs_no_token() {
+    let server = Server::start();
+    server.says(&["acquire", "deploy", "-s"]);
+    server.says(&["acquire", "deploy", "-s"]);
+    let said = server.says(&["break", "deploy", "--any", "--reason", "test"]);
+    assert_eq!(said.trim(), "deploy: 2 grants broken, nobody has it now");
+    assert_eq!(run(&mut server.tenure(["-q", "who", "deploy"])).code, 1);
+}
+
+#[test]
 fn a_resize_grants_who_now_fits() {
     let server = Server::start();
     server.says(&["acquire", "pool", "--permits", "1", "--weight", "1"]);
