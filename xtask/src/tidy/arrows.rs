@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// All that the rules may be built from: nothing that reads a clock, rolls dice or does I/O.
-const CORE_NEEDS: [&str; 5] = ["hashbrown", "postcard", "serde", "sha2", "thiserror"];
+const CORE_NEEDS: [&str; 6] = ["arcstr", "hashbrown", "postcard", "serde", "sha2", "thiserror"];
 
 /// A second TLS library in one program panics at start or doubles what must be patched.
 const FORBIDDEN_PACKAGES: [&str; 4] = ["ring", "openssl-sys", "native-tls", "bincode"];

@@ -1,10 +1,14 @@
 //! The records: what the machine keeps of a lock, a ticket and a session.
 
+mod ticket_set;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub(super) use ticket_set::TicketSet;
 
 use super::sequence::Sequences;
 use crate::answer::{Ended, Force, LostGrant};
@@ -67,66 +71,6 @@ enum Holders {
     /// Several, in order of grant.
     #[expect(clippy::box_collection, reason = "most locks have one holder and are smaller for it")]
     Many(Box<BTreeMap<Token, TicketId>>),
-}
-
-/// A set of tickets that mostly has one member, which costs no allocation.
-#[derive(Clone, Debug, Default)]
-pub(super) enum TicketSet {
-    #[default]
-    Empty,
-    One(TicketId),
-    #[expect(clippy::box_collection, reason = "most sets have one member and are smaller for it")]
-    Many(Box<BTreeSet<TicketId>>),
-}
-
-impl TicketSet {
-    pub(super) fn insert(&mut self, id: TicketId) {
-        match self {
-            TicketSet::Empty => *self = TicketSet::One(id),
-            TicketSet::One(first) if *first == id => {}
-            TicketSet::One(first) => {
-                *self = TicketSet::Many(Box::new(BTreeSet::from([*first, id])));
-            }
-            TicketSet::Many(all) => {
-                all.insert(id);
-            }
-        }
-    }
-
-    pub(super) fn remove(&mut self, id: TicketId) {
-        match self {
-            TicketSet::One(only) if *only == id => *self = TicketSet::Empty,
-            TicketSet::Many(all) => {
-                all.remove(&id);
-                if all.is_empty() {
-                    *self = TicketSet::Empty;
-                }
-            }
-            TicketSet::Empty | TicketSet::One(_) => {}
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, TicketSet::Empty)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        match self {
-            TicketSet::Empty => 0,
-            TicketSet::One(_) => 1,
-            TicketSet::Many(all) => all.len(),
-        }
-    }
-
-    /// In arrival order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = TicketId> + '_ {
-        let (one, many) = match self {
-            TicketSet::Empty => (None, None),
-            TicketSet::One(id) => (Some(*id), None),
-            TicketSet::Many(all) => (None, Some(all.iter())),
-        };
-        one.into_iter().chain(many.into_iter().flatten().copied())
-    }
 }
 
 /// A lock that somebody holds, wants, or lately had.
