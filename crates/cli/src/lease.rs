@@ -22,16 +22,20 @@ pub(crate) struct LeaseArgument {
 }
 
 impl LeaseArgument {
-    /// A failure of a call about the lease, with the lock's name: as the user gave it, else that of the environment the
-    /// lease came from.
+    /// A failure of a call about the lease, with the lock's name where the environment that the lease came from has it.
+    /// What the user calls the lock proves nothing: the lease may be another's.
     pub(crate) fn failed(&self, name: Option<&LockName>, error: GrantError) -> Failure {
-        let of_environment = || {
-            let name = self.lease.is_none().then(|| std::env::var(LOCK).ok())??;
-            LockName::new(name).ok()
+        let of_environment = || LockName::new(std::env::var(LOCK).ok()?).ok();
+        let known = match (&self.lease, name) {
+            (Some(_), _) => None,
+            (None, Some(name)) => {
+                tokens().filter(|all| all.contains_key(name.as_str())).map(|_| name.clone())
+            }
+            (None, None) => of_environment(),
         };
         match error {
             GrantError::Lost(mut loss) => {
-                loss.name = name.cloned().or_else(of_environment).unwrap_or(loss.name);
+                loss.name = known.unwrap_or(loss.name);
                 GrantError::Lost(loss).into()
             }
             other => other.into(),
@@ -62,8 +66,7 @@ impl LeaseArgument {
 /// The lease in the environment is not of another lock than the user means. (Without the other variables nobody can
 /// tell, and the lease decides.)
 fn is_of_environment(name: &LockName) -> Result<(), Failure> {
-    let Ok(tokens) = std::env::var(TOKENS) else { return Ok(()) };
-    let Ok(tokens) = serde_json::from_str::<BTreeMap<String, u64>>(&tokens) else { return Ok(()) };
+    let Some(tokens) = tokens() else { return Ok(()) };
     if tokens.contains_key(name.as_str()) {
         return Ok(());
     }
@@ -71,6 +74,11 @@ fn is_of_environment(name: &LockName) -> Result<(), Failure> {
     Err(Failure::usage(format!(
         "{LEASE} is the lease of {theirs}, not of {name} (give the right one: --lease -)"
     )))
+}
+
+/// The locks of the lease in the environment, and their tokens.
+fn tokens() -> Option<BTreeMap<String, u64>> {
+    serde_json::from_str(&std::env::var(TOKENS).ok()?).ok()
 }
 
 fn from_input() -> Result<String, Failure> {

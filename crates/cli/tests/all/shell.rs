@@ -45,14 +45,26 @@ fn a_lost_lease_is_75() {
         run(&mut server.tenure(["-q", "who", "a"])).code == 1
     });
     for command in ["renew", "release", "hand-over"] {
-        let mut named = server.tenure([command, "a"]);
+        let mut told = server.tenure([command, "a"]);
         let mut of_environment = server.tenure([command]);
-        for line in [&mut named, of_environment.env("TENURE_LOCK", "a")] {
+        for line in
+            [told.env("TENURE_TOKENS", r#"{"a":1}"#), of_environment.env("TENURE_LOCK", "a")]
+        {
             let done = run(line.env("TENURE_LEASE", lease.trim()));
             assert_eq!(done.code, 75, "{command}: {}", done.stderr);
             let begins = "tenure: lock `a` is no longer ours: ";
             assert!(done.stderr.starts_with(begins), "{command}: {}", done.stderr);
         }
+    }
+    for command in ["renew", "release"] {
+        let unsure = run(server.tenure([command, "b"]).env("TENURE_LEASE", lease.trim()));
+        assert_eq!(unsure.code, 75, "{command}: {}", unsure.stderr);
+        let begins = "tenure: the lock is no longer ours: ";
+        assert!(
+            unsure.stderr.starts_with(begins),
+            "nobody knows that it is b's: {}",
+            unsure.stderr
+        );
     }
     let nameless = run(server.tenure(["renew"]).env("TENURE_LEASE", lease.trim()));
     assert!(nameless.stderr.starts_with("tenure: the lock is no longer"), "{}", nameless.stderr);
