@@ -94,7 +94,7 @@ impl Tenure {
         self.inner.owner(label)
     }
 
-    /// Runs the work at most once per `every`, whoever tries; see [`crate::Tenure::once`].
+    /// Runs the work once per `every`, whoever tries; see [`crate::Tenure::once`].
     pub fn once<T>(
         &self,
         name: impl IntoText<LockName>,

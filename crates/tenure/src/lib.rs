@@ -25,7 +25,7 @@
 //! [`Grant::protect`] drops the work before the server can give the lock to anybody else.
 //!
 //! - [`Tenure`]: a connection. [`Request`]: asking. [`Grant`]: having. [`Grant::lost`], [`Grant::state`]: how surely.
-//! - [`Tenure::once`]: at most once per hour, anywhere. [`Tenure::election`]: one leader.
+//! - [`Tenure::once`]: once per hour, anywhere. [`Tenure::election`]: one leader.
 //! - [`Tenure::why`], [`Tenure::list`], [`Tenure::changes`]: seeing.
 //! - [`Admin`]: what operators do. [`raw`]: leases by hand.
 //! - `blocking` (feature): the same for threads. `testing` (feature): bad days on purpose.

@@ -81,7 +81,7 @@ impl Tenure {
         Owner::new(label)
     }
 
-    /// Something that is done at most once per `every`, whoever tries.
+    /// Something done once per `every`, whoever tries: not again before nine tenths of it have passed ([`Once`]).
     pub fn once(&self, name: impl IntoText<LockName>, every: Duration) -> Once<'_> {
         Once::new(self, name.into_text(), every)
     }
