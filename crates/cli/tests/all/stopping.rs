@@ -11,8 +11,8 @@ use crate::server::{Process, Server, children, eventually, kill, run, runs};
 const STUBBORN: &str =
     "trap '' TERM; echo $$; while :; do echo $TENURE_TOKEN >> fenced; sleep 0.005; done";
 /// The same as a job of a shell with job control, which has a process group of its own.
-const JOB: &str = "set -m; (trap '' TERM; while :; do echo $TENURE_TOKEN >> fenced; \
-    [ $said ] || echo; said=1; sleep 0.005; done) & echo $!; wait";
+const JOB: &str = "set -m; (trap '' TERM; echo $BASHPID; while :; do echo $TENURE_TOKEN >> fenced; \
+    [ $said ] || echo; said=1; sleep 0.005; done) & wait";
 /// The same as a daemon: in a session of its own, and its parent is gone.
 const DAEMON: &str = "(setsid bash -c 'trap \"\" TERM; echo $$; while :; do echo $TENURE_TOKEN >> fenced; \
     [ $said ] || echo; said=1; sleep 0.005; done' &); sleep 1000";
